@@ -1,0 +1,198 @@
+"""Every error GoDark raises, once, in one hierarchy.
+
+An error has a `code` (stable, for machines), says whether the same call may succeed if repeated
+(`retriable`), which exit status it becomes, and carries its context as named values. The command line
+is the one place where an error becomes an exit status and a log line.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GodarkError(Exception):
+    """Base of every error raised on purpose. `context` must never hold a secret."""
+
+    code: ClassVar[str] = "godark"
+    retriable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.context = context
+
+    def line(self) -> str:
+        """One line for a person: what is wrong and, in the message, how to mend it."""
+        return " ".join(self.message.split())
+
+
+class UsageError(GodarkError):
+    """The command was asked for something it does not do."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class SettingsError(GodarkError):
+    """A setting is unknown, of the wrong type, or contradicts another."""
+
+    code = "settings"
+    exit_code = 2
+
+
+class InputFileError(GodarkError):
+    """A file handed to a command cannot be used. Names the file, the row (from 1) and the reason."""
+
+    code = "input_file"
+    exit_code = 2
+
+    def __init__(self, file: str, reason: str, row: int | None = None) -> None:
+        where = file if row is None else f"{file}: row {row}"
+        super().__init__(f"{where}: {reason}", file=file, row=row, reason=reason)
+
+
+class ParameterError(GodarkError):
+    """A parameter table contradicts itself. Names the field and the rule."""
+
+    code = "parameter"
+    exit_code = 2
+
+
+class JournalError(GodarkError):
+    """The journal cannot be opened, read or written."""
+
+    code = "journal"
+    exit_code = 3
+
+
+class JournalDamaged(JournalError):
+    """Bytes that were durable are damaged. Never repaired by guessing: names segment and offset."""
+
+    code = "journal_damaged"
+
+
+class JournalLocked(JournalError):
+    """Another engine holds the journal."""
+
+    code = "journal_locked"
+
+
+class JournalFull(JournalError):
+    """The disk has no room; frames are refused until there is."""
+
+    code = "journal_full"
+    retriable = True
+
+
+class SyncFailed(JournalError):
+    """fdatasync failed: what the disk holds is unknown, so the process must end."""
+
+    code = "sync_failed"
+    exit_code = 70
+
+
+class WitnessMismatch(JournalError):
+    """A follower's results differ from the engine's. Names the position and both values."""
+
+    code = "witness_mismatch"
+
+
+class SchemaUnknown(JournalError):
+    """A frame has a template or schema version this build does not know."""
+
+    code = "schema_unknown"
+
+
+class TransportFault(GodarkError):
+    """A peer broke the session protocol; `code_name` is the fault's name in the SBE schema."""
+
+    code = "transport_fault"
+    exit_code = 4
+
+    def __init__(self, code_name: str, message: str, **context: object) -> None:
+        super().__init__(f"{code_name}: {message}", code_name=code_name, **context)
+        self.code_name = code_name
+
+
+class ConnectionLost(GodarkError):
+    """A peer went away or did not answer in time."""
+
+    code = "connection_lost"
+    retriable = True
+    exit_code = 4
+
+
+class LostData(GodarkError):
+    """The other side remembers more than we hold: something durable was lost."""
+
+    code = "lost_data"
+    exit_code = 70
+
+
+class InvariantBroken(GodarkError):
+    """An identity of the money rules does not hold. Names which number differs."""
+
+    code = "invariant"
+    exit_code = 71
+
+
+class ChecksFailed(GodarkError):
+    """A run ended, and at least one of its checks is false."""
+
+    code = "checks_failed"
+    exit_code = 5
+
+
+class ProcessFailed(GodarkError):
+    """A process of the group did not start or could not be kept alive."""
+
+    code = "process_failed"
+    exit_code = 6
+
+
+class RpcError(GodarkError):
+    """Base of everything that can go wrong between us and an RPC node."""
+
+    code = "rpc"
+    exit_code = 7
+
+
+class RpcUnavailable(RpcError):
+    """No answer, or one that says: later (time-out, 429, node behind). What was sent may have landed."""
+
+    code = "rpc_unavailable"
+    retriable = True
+
+
+class RpcMalformed(RpcError):
+    """The answer is not JSON-RPC. What was sent may have landed."""
+
+    code = "rpc_malformed"
+    retriable = True
+
+
+class RpcRefused(RpcError):
+    """The node answered with an error that repeating the call will not mend."""
+
+    code = "rpc_refused"
+
+
+class TransactionRejected(RpcError):
+    """The node did not accept a transaction; `reason` is the node's name for it."""
+
+    code = "transaction_rejected"
+
+
+class StoreError(GodarkError):
+    """The relayer's durable record cannot be opened or contradicts the journal."""
+
+    code = "store"
+    exit_code = 3
+
+
+class ProofInvalid(GodarkError):
+    """A Merkle proof does not verify."""
+
+    code = "proof_invalid"
+    exit_code = 5

@@ -1,0 +1,1 @@
+"""Pure numba and numpy functions over arrays: values in, out-arrays and a status back."""

@@ -1,0 +1,1 @@
+"""The relayer: follows the journal, proves every fill, settles net positions on Solana."""
