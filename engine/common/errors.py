@@ -196,3 +196,10 @@ class ProofInvalid(GodarkError):
 
     code = "proof_invalid"
     exit_code = 5
+
+
+class CheckpointInvalid(GodarkError):
+    """A checkpoint is not in the form it must have. Names the line or field and the rule."""
+
+    code = "checkpoint_invalid"
+    exit_code = 5
