@@ -1,0 +1,79 @@
+"""The one place that decides how kernels are compiled.
+
+Every kernel is decorated with `kernel`; every machine-level primitive is paired with a plain body by
+`primitive`, so that the same kernels run with `NUMBA_DISABLE_JIT=1`. No `parallel`, no `fastmath`: the
+same input gives the same bytes on every machine.
+
+Compiled code is cached under a directory named by everything that may change it (numba's own cache
+misses an edited callee), so a stale result cannot be loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import llvmlite
+import llvmlite.binding
+import numba
+from numba import config, njit
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+JIT_DISABLED = bool(config.DISABLE_JIT)
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_COMPILED_ROOMS = ("kernels", "engine/core", "relayer/core")
+
+
+def cpu_target() -> tuple[str, str]:
+    """Name and features of the CPU that code is compiled for, settings of numba included."""
+    name = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = config.CPU_FEATURES
+    if features is None:
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    return name, features
+
+
+def has_cpu_feature(feature: str) -> bool:
+    """True if compiled code may use `feature` (an LLVM name such as "sse4.2")."""
+    return not JIT_DISABLED and f"+{feature}" in cpu_target()[1].split(",")
+
+
+@functools.cache
+def cache_key() -> str:
+    """Hash of kernel sources, compiler versions and CPU: the name of the compiled set."""
+    digest = hashlib.sha256()
+    digest.update(repr((numba.__version__, llvmlite.__version__, *cpu_target())).encode())
+    for room in _COMPILED_ROOMS:
+        for path in sorted((_ROOT / room).rglob("*.py")):
+            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+def cache_dir() -> pathlib.Path:
+    """Where compiled kernels are kept: inside the checkout, one directory per `cache_key`."""
+    return _ROOT / ".cache" / "jit" / cache_key()
+
+
+if not config.CACHE_DIR:
+    config.CACHE_DIR = str(cache_dir())
+
+kernel: Callable[[F], F] = njit(cache=True, error_model="python", nogil=True)
+kernel.__doc__ = "Compile a pure function over arrays and integers. Division by zero raises."
+
+
+def primitive(plain: F) -> Callable[[Callable[..., Any]], F]:
+    """Pair a machine-level intrinsic with its plain body, which runs when the JIT is off.
+
+    Used as `@primitive(plain_body)` over a numba typing function `(typingctx, ...) -> (signature, codegen)`.
+    """
+
+    def pair(typing_function: Callable[..., Any]) -> F:
+        return plain if JIT_DISABLED else intrinsic(typing_function)
+
+    return pair
