@@ -179,9 +179,33 @@ class RpcRefused(RpcError):
 
 
 class TransactionRejected(RpcError):
-    """The node did not accept a transaction; `reason` is the node's name for it."""
+    """The node did not accept a transaction; `reason` is the node's name for it.
+
+    `resend_same`: the same bytes may yet land, so they may be sent again until they expire. `err` is the
+    node's error value, or None where it gave none.
+    """
 
     code = "transaction_rejected"
+
+    def __init__(
+        self, message: str, *, reason: str, resend_same: bool = False, err: object = None, **context: object
+    ) -> None:
+        super().__init__(message, reason=reason, err=err, **context)
+        self.reason = reason
+        self.resend_same = resend_same
+        self.err = err
+
+
+class MessageInvalid(GodarkError):
+    """A transaction cannot be built, or cannot be read as what it should be."""
+
+    code = "message_invalid"
+
+
+class MessageTooLarge(MessageInvalid):
+    """A transaction would not fit a packet. Raised before anything is signed."""
+
+    code = "message_too_large"
 
 
 class StoreError(GodarkError):
