@@ -1,0 +1,1 @@
+"""Talking to Solana: JSON-RPC, messages, subscriptions."""

@@ -1,0 +1,1 @@
+"""Keys, and nothing else. What is signed is decided elsewhere."""
