@@ -161,7 +161,7 @@ _DERIVED = {
 
 
 class Settings(BaseSettings):
-    """Everything a process of the group is told. Building one reads no file and no environment: `load` does."""
+    """Everything a process of the group is told. Building one reads no file or environment: `load` does."""
 
     model_config = SettingsConfigDict(
         frozen=True,
@@ -360,9 +360,7 @@ def _explain(error: ValidationError, origins: Origins) -> SettingsError:
     source = origins.get(path) or (inside[0] if inside else "default")
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path, fields(), n=1)
-        rule = "no such setting" + (
-            f"; did you mean {near[0]}?" if near else f"; there are: {', '.join(fields())}"
-        )
+        rule = "no such setting; " + (f"did you mean {near[0]}?" if near else "godark config lists them")
     else:
         rule = first["msg"].removeprefix("Value error, ")
     return SettingsError(f"{path}: from {source}: {rule}", field=path, source=source)

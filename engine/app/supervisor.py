@@ -1,0 +1,287 @@
+"""Starts, watches and restarts the processes of a group, and ends them together.
+
+A child is ready when it has written its ready line (`engine.common.ready`). It dies with the supervisor, is
+out of the reach of the terminal's Ctrl-C (the supervisor alone decides), and never writes on the
+supervisor's stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from engine.app.cli import ROOT
+from engine.common.errors import ProcessFailed
+from engine.common.logs import get_logger
+from engine.common.ready import READY_BYTES_MAX, READY_FD
+
+BACKOFF_FIRST_S = 0.05
+BACKOFF_MAX_S = 2.0
+RESTARTS_MAX = 20
+RESTARTS_WINDOW_S = 60.0
+STOP_KILL_AFTER_S = 1.5
+STOP_SHARE_S = 0.5  # how long one child may hold up the SIGTERM of the next
+LOG_BYTES_MAX = 64 << 20
+
+_WRAPPER = str(Path(__file__).with_name("die_with_parent.py"))
+
+ReadyInfo = dict[str, Any]
+RestartCallback = Callable[[str, int, ReadyInfo], None]
+
+
+@dataclass(frozen=True)
+class ProcessSpec:
+    """What to run, and how long it may take until its ready line. `env` adds to the supervisor's own."""
+
+    name: str
+    command: list[str]
+    ready_timeout_s: float = 30.0
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+# A spec may depend on what the child said when it was last ready (None at first): a port, once learned,
+# is asked for again.
+SpecSource = ProcessSpec | Callable[[ReadyInfo | None], ProcessSpec]
+
+
+def python_command(*arguments: str) -> list[str]:
+    """The command that runs `godark ARGUMENTS…` with this interpreter."""
+    return [sys.executable, "-m", "engine.app", *arguments]
+
+
+class _Child:
+    """One supervised process over all its lives."""
+
+    def __init__(self, name: str, source: SpecSource) -> None:
+        self.name = name
+        self.source = source
+        self.process: asyncio.subprocess.Process | None = None
+        self.ready: ReadyInfo | None = None
+        self.restarted = 0
+        self.restart_times_s: deque[float] = deque(maxlen=RESTARTS_MAX)
+        self.watcher: asyncio.Task[None] | None = None
+
+    def spec(self) -> ProcessSpec:
+        return self.source if isinstance(self.source, ProcessSpec) else self.source(self.ready)
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    def send(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+class Supervisor:
+    """Use from one event loop on the main thread: `start` in order, `wait`, then `stop`.
+
+    `log_dir`: children's stderr goes to NAME.log there; None: to the supervisor's own stderr.
+    `on_restart(name, restarts, ready_info)` is called after each restart, on the loop.
+    """
+
+    def __init__(self, log_dir: Path | None = None, on_restart: RestartCallback | None = None) -> None:
+        self._log_dir = log_dir
+        self._on_restart = on_restart
+        self._children: dict[str, _Child] = {}
+        self._failed: asyncio.Future[None] | None = None
+        self._stopping = False
+
+    def pid(self, name: str) -> int:
+        """Process id of the current life. ProcessFailed: it is not running."""
+        child = self._child(name)
+        if child.process is None or child.process.returncode is not None:
+            raise ProcessFailed(f"process {name} is not running", name=name)
+        return child.process.pid
+
+    def restarts(self, name: str) -> int:
+        """How often it was restarted and became ready again."""
+        return self._child(name).restarted
+
+    def ready_info(self, name: str) -> ReadyInfo:
+        """What it last said when it was ready."""
+        return dict(self._child(name).ready or {})
+
+    async def start(self, source: SpecSource) -> ReadyInfo:
+        """Start a process, wait for its ready line and return that; from then on it is kept alive.
+
+        ProcessFailed: it ended, or did not become ready in time (it is killed then).
+        """
+        if self._failed is None:
+            self._failed = asyncio.get_running_loop().create_future()
+        spec = source if isinstance(source, ProcessSpec) else source(None)
+        if self._stopping or spec.name in self._children:
+            raise ProcessFailed(
+                f"process {spec.name}: the group is stopping or already has it", name=spec.name
+            )
+        child = self._children[spec.name] = _Child(spec.name, source)
+        try:
+            ready = await self._launch(child)
+        except BaseException:
+            del self._children[spec.name]
+            raise
+        child.watcher = asyncio.create_task(self._keep_alive(child), name=f"keep {spec.name}")
+        return dict(ready)
+
+    async def wait(self) -> None:
+        """Until a process cannot be kept alive any more (ProcessFailed) or `stop` was called."""
+        if self._failed is not None:
+            await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """End all, last started first, within 2 s: SIGTERM to each in turn, at 1.5 s SIGKILL to the rest."""
+        self._stopping = True
+        loop = asyncio.get_running_loop()
+        kill_at_s = loop.time() + STOP_KILL_AFTER_S
+        children = list(reversed(self._children.values()))
+        watchers = [child.watcher for child in children if child.watcher is not None]
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        for child in children:
+            child.send(signal.SIGTERM)
+            await _ended([child], min(STOP_SHARE_S, kill_at_s - loop.time()))
+        await _ended(children, kill_at_s - loop.time())
+        for child in children:
+            if child.alive():
+                get_logger().warning("process_killed", name=child.name, reason="did not end on SIGTERM")
+                child.send(signal.SIGKILL)
+        await _ended(children, STOP_SHARE_S)
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_result(None)
+
+    def _child(self, name: str) -> _Child:
+        if name not in self._children:
+            raise ProcessFailed(f"no process {name} in this group", name=name)
+        return self._children[name]
+
+    async def _launch(self, child: _Child) -> ReadyInfo:
+        """One life up to its ready line; killed and reaped on any failure, cancellation included."""
+        spec = child.spec()
+        read_fd, write_fd = os.pipe()
+        try:
+            child.process = await self._spawn(spec, write_fd)
+        except BaseException:
+            os.close(read_fd)
+            raise
+        finally:
+            os.close(write_fd)
+        try:
+            async with asyncio.timeout(spec.ready_timeout_s):
+                line = await _read_line(read_fd)
+            if not line.endswith(b"\n"):
+                raise ProcessFailed(f"process {spec.name} ended before it was ready", name=spec.name)
+            child.ready = dict(orjson.loads(line))
+            return child.ready
+        except BaseException as error:
+            child.send(signal.SIGKILL)
+            await child.process.wait()
+            if isinstance(error, TimeoutError):
+                message = f"process {spec.name} was not ready within {spec.ready_timeout_s:g} s"
+                raise ProcessFailed(message, name=spec.name) from None
+            if isinstance(error, ValueError | TypeError):
+                raise ProcessFailed(
+                    f"process {spec.name}: its ready line is not JSON", name=spec.name
+                ) from None
+            raise
+
+    async def _spawn(self, spec: ProcessSpec, write_fd: int) -> asyncio.subprocess.Process:
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        env = (
+            os.environ
+            | {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+            | dict(spec.env)
+            | {READY_FD: str(write_fd)}
+        )
+        wrapper = [sys.executable, "-I", "-S", _WRAPPER, str(os.getpid())]
+        with self._log_file(spec.name) as log:
+            return await asyncio.create_subprocess_exec(
+                *wrapper,
+                *spec.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                pass_fds=(write_fd,),
+                start_new_session=True,
+            )
+
+    def _log_file(self, name: str) -> IO[bytes]:
+        """Where a child's output goes; a log past its size is begun anew, the old one kept once."""
+        if self._log_dir is None:
+            return os.fdopen(os.dup(2), "wb", buffering=0)
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        path = self._log_dir / f"{name}.log"
+        if path.exists() and path.stat().st_size > LOG_BYTES_MAX:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab", buffering=0)
+
+    async def _keep_alive(self, child: _Child) -> None:
+        try:
+            while child.process is not None:
+                status = await child.process.wait()
+                get_logger().warning("process_ended", name=child.name, status=status)
+                await self._restart(child)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
+
+    async def _restart(self, child: _Child) -> None:
+        """Start it again until it is ready. ProcessFailed: more than 20 attempts within 60 s."""
+        loop = asyncio.get_running_loop()
+        times_s = child.restart_times_s
+        while True:
+            while times_s and times_s[0] < loop.time() - RESTARTS_WINDOW_S:
+                times_s.popleft()
+            if len(times_s) == RESTARTS_MAX:
+                message = (
+                    f"process {child.name} ended {RESTARTS_MAX + 1} times within {RESTARTS_WINDOW_S:g} s"
+                )
+                raise ProcessFailed(message, name=child.name)
+            await asyncio.sleep(min(BACKOFF_FIRST_S * 2 ** len(times_s), BACKOFF_MAX_S))
+            times_s.append(loop.time())
+            try:
+                ready = await self._launch(child)
+            except ProcessFailed as error:
+                get_logger().warning("restart_failed", name=child.name, reason=error.line())
+                continue
+            child.restarted += 1
+            get_logger().info("process_restarted", name=child.name, restarts=child.restarted)
+            if self._on_restart is not None:
+                self._on_restart(child.name, child.restarted, dict(ready))
+            return
+
+
+async def _ended(children: list[_Child], timeout_s: float) -> None:
+    """Wait until all have ended, at most `timeout_s`."""
+    waits = [asyncio.ensure_future(c.process.wait()) for c in children if c.process is not None and c.alive()]
+    if waits:
+        _, late = await asyncio.wait(waits, timeout=max(timeout_s, 0.0))
+        for wait in late:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def _read_line(fd: int) -> bytes:
+    """One line from a pipe, or what came before its end; closes `fd`."""
+    reader = asyncio.StreamReader(limit=READY_BYTES_MAX)
+    pipe = os.fdopen(fd, "rb", buffering=0)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    try:
+        return await reader.readline()
+    finally:
+        transport.close()

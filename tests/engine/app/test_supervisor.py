@@ -1,0 +1,220 @@
+"""Tiny children under a real supervisor: readiness, restart, stopping, and no orphans."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from engine.app import supervisor as subject
+from engine.app.supervisor import ProcessSpec, ReadyInfo, Supervisor
+from engine.common.errors import ProcessFailed
+
+ROOT = Path(__file__).resolve().parents[3]
+
+SAY_READY = """
+import os, signal, sys, time
+fd = int(os.environ["GODARK_READY_FD"])
+os.write(fd, b'{"pid": %d, "port": %s}\\n' % (os.getpid(), sys.argv[1].encode()))
+os.close(fd)
+"""
+SLEEPER = SAY_READY + "time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)" + SAY_READY + "time.sleep(60)"
+
+
+def _spec(name: str, code: str, *args: str, timeout_s: float = 10.0) -> ProcessSpec:
+    return ProcessSpec(name, [sys.executable, "-I", "-S", "-c", code, *(args or ("1",))], timeout_s)
+
+
+def _run(main: Coroutine[Any, Any, None], loop_factory: Callable[[], Any] | None = None) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(main, 30)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(bounded())
+
+
+def _gone(pid: int) -> bool:
+    """True if no process has this id, or only a zombie nobody has reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("loop_factory", [None, uvloop.new_event_loop])
+def test_a_killed_child_is_restarted_with_what_it_learned(
+    loop_factory: Callable[[], Any] | None, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, int, ReadyInfo]] = []
+
+    def spec(before: ReadyInfo | None) -> ProcessSpec:
+        return _spec("chain", SLEEPER, "4711" if before is None else str(before["port"] + 1))
+
+    async def main() -> None:
+        restarted = asyncio.Event()
+
+        def on_restart(name: str, count: int, info: ReadyInfo) -> None:
+            seen.append((name, count, info))
+            restarted.set()
+
+        group = Supervisor(tmp_path, on_restart)
+        first = await group.start(spec)
+        assert first == {"pid": group.pid("chain"), "port": 4711}
+        for _ in range(2):
+            restarted.clear()
+            os.kill(group.pid("chain"), signal.SIGKILL)
+            await restarted.wait()
+        assert group.restarts("chain") == 2
+        assert group.ready_info("chain") == {"pid": group.pid("chain"), "port": 4713}
+        await group.stop()
+        assert all(_gone(info["pid"]) for _, _, info in seen)
+
+    _run(main(), loop_factory)
+    assert [(name, count, info["port"]) for name, count, info in seen] == [
+        ("chain", 1, 4712),
+        ("chain", 2, 4713),
+    ]
+
+
+def test_stop_ends_in_reverse_order_within_two_seconds_though_one_ignores_sigterm(tmp_path: Path) -> None:
+    trace = tmp_path / "ended"
+    note = (
+        SAY_READY + "def end(*_):\n open(sys.argv[2], 'a').write(sys.argv[3] + ' '); sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, end)\ntime.sleep(60)"
+    )
+
+    async def main() -> None:
+        group = Supervisor()
+        await group.start(_spec("a", note, "1", str(trace), "a"))
+        await group.start(_spec("b", note, "1", str(trace), "b"))
+        await group.start(_spec("stubborn", STUBBORN))
+        pids = [group.pid(name) for name in ("a", "b", "stubborn")]
+        began_s = time.monotonic()
+        await group.stop()
+        assert time.monotonic() - began_s < 2.0
+        assert all(_gone(pid) for pid in pids)
+        await asyncio.wait_for(group.wait(), 1)
+
+    _run(main())
+    assert trace.read_text() == "b a "
+
+
+def test_no_orphans_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    script = f"""
+import asyncio, sys
+from engine.app.supervisor import ProcessSpec, Supervisor
+async def main():
+    group = Supervisor()
+    for name in ("one", "two"):
+        await group.start(ProcessSpec(name, [sys.executable, "-I", "-S", "-c", {STUBBORN!r}, "1"], 10.0))
+    print(group.pid("one"), group.pid("two"), flush=True)
+    await group.wait()
+asyncio.run(main())
+"""
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=env, text=True)
+    try:
+        assert parent.stdout is not None
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        assert not any(_gone(pid) for pid in pids)
+    finally:
+        parent.kill()
+        parent.communicate(timeout=10)
+    assert _wait_until(lambda: all(_gone(pid) for pid in pids))
+
+
+def test_a_child_that_ends_or_stays_silent_is_not_ready(tmp_path: Path) -> None:
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        with pytest.raises(ProcessFailed, match="gone ended before it was ready"):
+            await group.start(_spec("gone", "raise SystemExit(3)"))
+        with pytest.raises(ProcessFailed, match="missing ended before it was ready"):
+            await group.start(ProcessSpec("missing", ["/no/such/program"], 10.0))
+        with pytest.raises(ProcessFailed, match=r"silent was not ready within 0\.5 s"):
+            await group.start(_spec("silent", "import time; time.sleep(60)", timeout_s=0.5))
+        with pytest.raises(ProcessFailed, match="garbled: its ready line is not JSON"):
+            await group.start(_spec("garbled", SLEEPER, "x"))
+        with pytest.raises(ProcessFailed, match="no process silent"):
+            group.pid("silent")
+        await group.stop()
+
+    _run(main())
+    assert "/no/such/program: No such file" in (tmp_path / "missing.log").read_text()
+
+
+def test_a_child_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(subject, "BACKOFF_MAX_S", 0.01)
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        await group.start(_spec("brief", SAY_READY))
+        with pytest.raises(ProcessFailed, match="brief ended 21 times within 60 s"):
+            await group.wait()
+        assert group.restarts("brief") == 20
+        await group.stop()
+
+    _run(main())
+
+
+def test_stop_during_a_restart_leaves_nothing(tmp_path: Path) -> None:
+    marker = tmp_path / "second"
+    slow_second = (
+        "import os, sys, time\nif os.path.exists(sys.argv[2]):\n"
+        " open(sys.argv[2] + '.pid', 'w').write(str(os.getpid()))\n"
+        " time.sleep(60)\nopen(sys.argv[2], 'w').close()\n" + SLEEPER
+    )
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        await group.start(_spec("slow", slow_second, "1", str(marker)))
+        os.kill(group.pid("slow"), signal.SIGKILL)
+        pid_file = Path(f"{marker}.pid")
+        while not (pid_file.exists() and pid_file.read_text()):
+            await asyncio.sleep(0.01)
+        await group.stop()
+        assert _gone(int(pid_file.read_text()))
+
+    _run(main())
+
+
+def test_output_goes_to_the_log_and_never_to_our_stdout(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    talker = (
+        SAY_READY
+        + "print('on stdout', flush=True)\nprint('on stderr', file=sys.stderr, flush=True)\ntime.sleep(60)"
+    )
+
+    async def main(log_dir: Path | None) -> None:
+        group = Supervisor(log_dir)
+        await group.start(_spec("talker", talker))
+        await asyncio.sleep(0.2)
+        await group.stop()
+
+    _run(main(tmp_path))
+    assert (tmp_path / "talker.log").read_text().split("\n") == ["on stdout", "on stderr", ""]
+    assert "on std" not in "".join(capfd.readouterr())
+    _run(main(None))
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "on stdout\non stderr\n" in err
