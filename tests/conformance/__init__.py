@@ -1,0 +1,1 @@
+"""Data that nobody here wrote, recomputed with the product's own code: `python -m tests.conformance DIR…`."""
