@@ -2,7 +2,8 @@
 
 A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). Level 0 holds the leaf
 hashes; level k holds the roots of the complete subtrees of 2^k leaves, in order. A complete node never
-changes, so every past size can be proven from the same arrays, which cost 64 bytes a leaf.
+changes, so every past size can be proven from the same arrays, which hold 64 bytes a leaf (and reserve
+up to twice that as they double).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ import base64
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def field(decode: object, data: bytes) -> object:
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[vector["name"] for vector in VECTORS])
-def test_committed_vectors(vector: dict[str, object]) -> None:
+def test_committed_vectors(vector: dict[str, Any]) -> None:
     leaves = [bytes.fromhex(leaf) for leaf in vector["leaves"]]
     log = MerkleLog()
     for leaf in leaves:
