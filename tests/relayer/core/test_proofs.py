@@ -192,6 +192,8 @@ def test_reasons_are_named() -> None:
     assert reason(verify_inclusion, leaf, 5, 8, proof, root + b"\0") == "hash_length"
     assert reason(verify_inclusion, leaf, 5, 8, [*proof[:2], b""], root) == "hash_length"
     assert reason(verify_inclusion, leaf, 5, 8, proof, bytes(32)) == "root"
+    assert reason(verify_inclusion, b"x", 0, 1, [], b"x") == "hash_length"
+    assert reason(verify_consistency, 3, 3, bytes(12), bytes(12), []) == "hash_length"
     assert reason(verify_consistency, 0, 8, log.root(0), root, []) == "size"
     assert reason(verify_consistency, 0, 0, log.root(0), log.root(0), []) == "size"
     assert reason(verify_consistency, 9, 8, root, root, []) == "size"
