@@ -12,6 +12,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from kernels.jit import has_cpu_feature, kernel, primitive
+from kernels.types import Words
 
 _POLYNOMIAL = 0x82F63B78
 MASK32 = 0xFFFFFFFF
@@ -57,7 +58,7 @@ if has_cpu_feature("sse4.2"):
 else:
 
     @kernel
-    def _step8(state, word):  # type: ignore[no-untyped-def]
+    def _step8(state: int, word: int) -> int:
         """Raw CRC state after eight more bytes, given as one little-endian word."""
         crc = state
         data = word
@@ -68,13 +69,13 @@ else:
 
 
 @kernel
-def crc_word(crc, word):  # type: ignore[no-untyped-def]
+def crc_word(crc: int, word: int) -> int:
     """`crc` continued over the eight little-endian bytes of the int64 `word`."""
     return _step8(crc ^ 0xFFFFFFFF, word) ^ 0xFFFFFFFF
 
 
 @kernel
-def crc_row(words, row, n_words, crc):  # type: ignore[no-untyped-def]
+def crc_row(words: Words, row: int, n_words: int, crc: int) -> int:
     """`crc` continued over the first `n_words` int64 words of `words[row]`. words: int64[n, 8]."""
     state = crc ^ 0xFFFFFFFF
     for k in range(n_words):
@@ -83,7 +84,7 @@ def crc_row(words, row, n_words, crc):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def crc_frame(words, row):  # type: ignore[no-untyped-def]
+def crc_frame(words: Words, row: int) -> int:
     """CRC over bytes 0..59 of frame `row`. words: int64[n, 8], a view of 64-byte frames."""
     state = 0xFFFFFFFF
     for k in range(7):
@@ -95,7 +96,7 @@ def crc_frame(words, row):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def seal_frames(words, start, stop):  # type: ignore[no-untyped-def]
+def seal_frames(words: Words, start: int, stop: int) -> None:
     """Write the CRC of frames start..stop-1 into their last four bytes. words: int64[n, 8]."""
     for row in range(start, stop):
         crc = crc_frame(words, row)
@@ -105,13 +106,13 @@ def seal_frames(words, start, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def stored_crc(words, row):  # type: ignore[no-untyped-def]
+def stored_crc(words: Words, row: int) -> int:
     """The CRC that frame `row` carries, as int64 in 0 .. 2**32 - 1."""
     return (words[row, 7] >> 32) & 0xFFFFFFFF
 
 
 @kernel
-def first_bad_frame(words, start, stop):  # type: ignore[no-untyped-def]
+def first_bad_frame(words: Words, start: int, stop: int) -> int:
     """Index of the first frame in start..stop-1 whose CRC is wrong, or `stop`."""
     for row in range(start, stop):
         if crc_frame(words, row) != stored_crc(words, row):
@@ -120,7 +121,7 @@ def first_bad_frame(words, start, stop):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def chain_frames(words, start, stop, crc):  # type: ignore[no-untyped-def]
+def chain_frames(words: Words, start: int, stop: int, crc: int) -> int:
     """`crc` continued over the stored CRCs of frames start..stop-1, eight bytes each."""
     for row in range(start, stop):
         crc = crc_word(crc, stored_crc(words, row))

@@ -104,11 +104,16 @@ class OutcomeStage(enum.IntEnum):
 
 
 class CorrectionKind(enum.IntEnum):
-    """VOID: the refused frame never happened. REPLACED: `replacement_seq` stands for it. MARKET: all of it."""
+    """What an operator says of a refused frame: it never happened, or another stands for it.
+
+    MARKET: every open refusal of the market is dealt with, and its halt is over. ACCOUNT: the account whose
+    number stands in `refused_seq` is no longer frozen.
+    """
 
     VOID = 1
     REPLACED = 2
     MARKET = 3
+    ACCOUNT = 4
 
 
 class StatusKind(enum.IntEnum):
@@ -293,7 +298,7 @@ DTYPES: dict[Template, np.dtype[np.void]] = {
     template: np.dtype([*HEADER, *payload, *TRAILER]) for template, payload in PAYLOADS.items()
 }
 
-FRAME = np.dtype([*HEADER, ("payload", "V40"), *TRAILER])
+FRAME = np.dtype([*HEADER, *[(f"word{k}", "<i8") for k in range(5)], *TRAILER])
 FILL = DTYPES[Template.FILL]
 ACCOUNT_FRAME = DTYPES[Template.ACCOUNT]
 TRANSFER = DTYPES[Template.TRANSFER]

@@ -125,14 +125,14 @@ def mul_add128(typingctx, hi, lo, a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mul_div_floor(a, b, divisor):  # type: ignore[no-untyped-def]
+def mul_div_floor(a: int, b: int, divisor: int) -> tuple[int, int]:
     """(floor(a*b / divisor), ok)."""
     q, _, ok = mul_add_divmod(a, b, 0, divisor)
     return q, ok
 
 
 @kernel
-def mul_div_ceil(a, b, divisor):  # type: ignore[no-untyped-def]
+def mul_div_ceil(a: int, b: int, divisor: int) -> tuple[int, int]:
     """(ceil(a*b / divisor), ok). A quotient of 2**63 - 1 with a remainder does not fit."""
     q, r, ok = mul_add_divmod(a, b, 0, divisor)
     if r > 0:
@@ -143,7 +143,7 @@ def mul_div_ceil(a, b, divisor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mul_div_trunc(a, b, divisor):  # type: ignore[no-untyped-def]
+def mul_div_trunc(a: int, b: int, divisor: int) -> tuple[int, int]:
     """(a*b / divisor rounded toward zero, ok)."""
     q, r, ok = mul_add_divmod(a, b, 0, divisor)
     if r > 0 and q < 0:
@@ -152,7 +152,7 @@ def mul_div_trunc(a, b, divisor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def mul_div_half_even(a, b, divisor):  # type: ignore[no-untyped-def]
+def mul_div_half_even(a: int, b: int, divisor: int) -> tuple[int, int]:
     """(a*b / divisor rounded to nearest, ties to even, ok)."""
     q, r, ok = mul_add_divmod(a, b, 0, divisor)
     rest = divisor - r
@@ -164,7 +164,7 @@ def mul_div_half_even(a, b, divisor):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def add_checked(a, b):  # type: ignore[no-untyped-def]
+def add_checked(a: int, b: int) -> tuple[int, int]:
     """(a + b, ok)."""
     if (b > 0 and a > 9223372036854775807 - b) or (b < 0 and a < -9223372036854775808 - b):
         return 0, 0

@@ -1,0 +1,223 @@
+"""The tick side: observations, consensus, premium of the second, payment of the hour. O(markets)."""
+
+from __future__ import annotations
+
+from engine.core.booking import known_market
+from engine.core.outputs import set_market_state
+from engine.core.state import Books
+from kernels.crc32c import crc_word
+from kernels.frames import ObservationKind, Refusal, TickKind
+from kernels.funding import (
+    HOUR_NS,
+    HOUR_S,
+    MARK_BAND_PPM,
+    hourly_rate_e12,
+    next_basis,
+    next_index,
+    premium_e12,
+)
+from kernels.jit import kernel
+from kernels.layouts import (
+    FEED_SLOTS,
+    MARKET_REDUCE_ONLY,
+    MAX_PROVIDERS,
+    PRICE_MAX,
+    PRICE_MIN,
+    SLOT_ASK,
+    SLOT_BID,
+    SLOT_MID,
+    STATUS_HELD,
+    STATUS_NONE,
+)
+from kernels.oracle import consensus, median3, rescale
+from kernels.types import Record
+
+_OK = int(Refusal.NONE)
+_UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
+_UNKNOWN_FEED = int(Refusal.UNKNOWN_FEED)
+_INVALID = int(Refusal.OBSERVATION_INVALID)
+_OLD = int(Refusal.OBSERVATION_OLD)
+_CLOCK = int(Refusal.CLOCK_OUT_OF_ORDER)
+_KIND = int(Refusal.UNKNOWN_KIND)
+_ORACLE = int(ObservationKind.ORACLE)
+_MID = int(ObservationKind.MID)
+_BID = int(ObservationKind.IMPACT_BID)
+_ASK = int(ObservationKind.IMPACT_ASK)
+_OPEN = int(TickKind.OPEN)
+_SECOND = int(TickKind.SECOND)
+
+
+@kernel
+def feed_slot(books: Books, frame: Record) -> int:
+    """Which observation slot of its market the frame fills, or -1 if no such feed is registered."""
+    kind = frame["kind"]
+    base = frame["market"] * FEED_SLOTS
+    if kind == _ORACLE:
+        k = frame["feed"]
+        if k < 0 or k >= MAX_PROVIDERS or books.feeds[base + k]["weight"] <= 0:
+            return -1
+        return base + k
+    if kind == _MID:
+        return base + SLOT_MID
+    if kind == _BID:
+        return base + SLOT_BID
+    if kind == _ASK:
+        return base + SLOT_ASK
+    return -1
+
+
+@kernel
+def apply_observation(books: Books, frame: Record) -> int:
+    """Keep the newest observation of a feed, in its market's price units (nearest, ties to even)."""
+    m = frame["market"]
+    if known_market(books, m) == 0:
+        return _UNKNOWN_MARKET
+    slot = feed_slot(books, frame)
+    if slot < 0:
+        return _UNKNOWN_FEED
+    market = books.markets[m]
+    shift = frame["expo"] + market["price_exp"] - market["lot_exp"]
+    price, ok1 = rescale(frame["price"], shift)
+    conf, ok2 = rescale(frame["conf"], shift)
+    if ok1 == 0 or ok2 == 0 or price < PRICE_MIN or price > PRICE_MAX or conf < 0 or frame["publish_ns"] <= 0:
+        return _INVALID
+    feed = books.feeds[slot]
+    if frame["publish_ns"] < feed["publish_ns"]:
+        return _OLD
+    feed["publish_ns"] = frame["publish_ns"]
+    feed["price"] = price
+    feed["conf"] = conf
+    feed["slot"] = frame["slot"]
+    return _OK
+
+
+@kernel
+def fresh_price(books: Books, slot: int, now_ns: int) -> int:
+    """Price of a book observation that is not from the future nor too old, or 0."""
+    feed = books.feeds[slot]
+    age = now_ns - feed["publish_ns"]
+    if feed["publish_ns"] <= 0 or age < 0 or age > books.meta[0]["observation_age_ns"]:
+        return 0
+    return feed["price"]
+
+
+@kernel
+def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
+    """Mark = median(index, index + 150 s average basis, impact mid) within +-50 bps; without a book: index.
+
+    Advances the basis average by one second.
+    """
+    base = m * FEED_SLOTS
+    oracle = market["oracle"]
+    mid = fresh_price(books, base + SLOT_MID, now_ns)
+    bid = fresh_price(books, base + SLOT_BID, now_ns)
+    ask = fresh_price(books, base + SLOT_ASK, now_ns)
+    if mid == 0:
+        market["basis_known"] = 0
+        market["basis_e6"] = 0
+        return oracle
+    sample = (mid - oracle) * 1_000_000
+    market["basis_e6"] = next_basis(market["basis_e6"], sample) if market["basis_known"] == 1 else sample
+    market["basis_known"] = 1
+    if bid == 0 or ask == 0:
+        return oracle
+    mark = median3(oracle, oracle + market["basis_e6"] // 1_000_000, (bid + ask) // 2)
+    band = oracle * MARK_BAND_PPM // 1_000_000
+    return max(oracle - band, min(oracle + band, mark))
+
+
+@kernel
+def sample_market(books: Books, m: int, now_ns: int) -> None:
+    """One second of one market: consensus, mark, premium. Without a price the last good one is HELD."""
+    market = books.markets[m]
+    meta = books.meta[0]
+    status, price, conf = consensus(books.feeds, m, now_ns, meta["observation_age_ns"], books.order)
+    market["seconds_seen"] += 1
+    if status == STATUS_NONE:
+        if market["oracle"] == 0:
+            return
+        if market["status"] != STATUS_HELD:
+            market["status"] = STATUS_HELD
+            market["held_since_ns"] = now_ns
+        if now_ns - market["held_since_ns"] > meta["hold_ns"]:
+            set_market_state(books, m, MARKET_REDUCE_ONLY, 1, 0)
+        return
+    market["status"] = status
+    market["oracle"] = price
+    market["conf"] = conf
+    market["held_since_ns"] = 0
+    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
+    mark = mark_price(books, m, market, now_ns)
+    market["mark"] = mark
+    market["pay_price"] = mark
+    market["premium_sum_e12"] += premium_e12(mark, price)
+    market["seconds_valid"] += 1
+
+
+@kernel
+def pay_hour(market: Record, seconds: int) -> None:
+    """Close the hour of one market: rate, index, new epoch. Positions settle on touch.
+
+    Nothing is paid without open interest, and a rate of 0 still opens a new epoch.
+    """
+    rate = hourly_rate_e12(
+        market["premium_sum_e12"], market["seconds_valid"], market["interest_e12"], market["cap_e12"]
+    )
+    if market["open_interest"] == 0:
+        rate = 0
+    index, rem, ok = next_index(market["index_e6"], market["index_rem"], market["pay_price"], rate, seconds)
+    market["index_e6"] = index
+    market["index_rem"] = rem
+    market["rate_e12"] = rate if ok == 1 else 0
+    reset_hour(market)
+
+
+@kernel
+def reset_hour(market: Record) -> None:
+    """Start an hour without samples."""
+    market["premium_sum_e12"] = 0
+    market["seconds_valid"] = 0
+    market["seconds_seen"] = 0
+    market["epoch"] += 1
+
+
+@kernel
+def crosses_hour(books: Books, now_ns: int) -> int:
+    """1 if a tick at `now_ns` ends an hour: the batch before it must be closed."""
+    return 1 if now_ns // HOUR_NS > books.meta[0]["funding_hour"] else 0
+
+
+@kernel
+def apply_tick(books: Books, frame: Record) -> int:
+    """Advance the clock. A second samples every market; the first tick past an hour pays that hour.
+
+    Time only moves forward, and `prev_ns` must name the time the books have: each interval exactly once.
+    OPEN starts or resumes the clock: what lies between was paused and is neither sampled nor paid.
+    """
+    meta = books.meta[0]
+    now, kind = frame["now_ns"], frame["kind"]
+    if kind != _OPEN and kind != _SECOND:
+        return _KIND
+    if now <= meta["now_ns"] or now <= 0:
+        return _CLOCK
+    if kind == _SECOND and (
+        frame["prev_ns"] != meta["now_ns"] or frame["interval_ns"] != now - meta["now_ns"]
+    ):
+        return _CLOCK
+    ends_hour = crosses_hour(books, now)
+    meta["now_ns"] = now
+    meta["funding_hour"] = now // HOUR_NS
+    for m in range(meta["markets"]):
+        market = books.markets[m]
+        if market["active"] == 0:
+            continue
+        if kind == _SECOND:
+            sample_market(books, m, now)
+            if ends_hour == 1:
+                pay_hour(market, HOUR_S)
+        elif ends_hour == 1:
+            reset_hour(market)
+        witness = crc_word(books.witness[0], market["mark"])
+        witness = crc_word(witness, market["premium_sum_e12"])
+        books.witness[0] = crc_word(witness, market["index_e6"])
+    return _OK

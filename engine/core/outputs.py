@@ -1,0 +1,113 @@
+"""Outputs to the matching engine: numbered, kept in a bounded ring that is part of the state."""
+
+from __future__ import annotations
+
+from engine.core.state import Books
+from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Source, Template
+from kernels.jit import kernel
+from kernels.layouts import MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
+from kernels.types import Record
+
+_REFUSAL = int(Template.REFUSAL)
+_ASSIGNED = int(Template.ACCOUNT_ASSIGNED)
+_MARKET_STATE = int(Template.MARKET_STATE)
+_ACCOUNT_STATE = int(Template.ACCOUNT_STATE)
+_HEAD = BLOCK_LENGTH | (SCHEMA_ID << 32) | (SCHEMA_VERSION << 48)
+_HINTS = (int(Source.FEEDS), int(Source.RISK))
+_FILL = int(Template.FILL)
+
+
+@kernel
+def pair(low: int, high: int) -> int:
+    """Two int32 as one little-endian word."""
+    return (low & 0xFFFFFFFF) | (high << 32)
+
+
+@kernel
+def emit(books: Books, template: int, market: int, w0: int, w1: int, w2: int, w3: int, w4: int) -> None:
+    """Append one output frame with the five payload words; its CRC is written when it is sent."""
+    meta = books.meta[0]
+    number = meta["outputs"] + 1
+    meta["outputs"] = number
+    at = (number - 1) % OUTBOX_SLOTS
+    out = books.outbox
+    out[at, 0] = _HEAD | (template << 16)
+    out[at, 1] = number
+    out[at, 2] = w0
+    out[at, 3] = w1
+    out[at, 4] = w2
+    out[at, 5] = w3
+    out[at, 6] = w4
+    out[at, 7] = (market & 0xFFFF) << 16
+
+
+@kernel
+def emit_assigned(books: Books, account: int) -> None:
+    """Tell the number the engine gave to a public key."""
+    row = books.accounts[account]
+    word = pair(account, row["tier"])
+    emit(books, _ASSIGNED, -1, row["key0"], row["key1"], row["key2"], row["key3"], word)
+
+
+@kernel
+def emit_market_state(books: Books, market: int, reason: int) -> None:
+    """Tell frozen, halted, reduce-only of a market as they are now."""
+    row = books.markets[market]
+    meta = books.meta[0]
+    word = pair(row["state"], reason)
+    emit(books, _MARKET_STATE, market, meta["ordinal"], row["mark"], meta["now_ns"], word, 0)
+
+
+@kernel
+def emit_account_state(books: Books, account: int, market: int, equity_e6: int) -> None:
+    """Tell that an account is frozen, or no longer."""
+    meta = books.meta[0]
+    word = pair(account, books.accounts[account]["flags"])
+    emit(books, _ACCOUNT_STATE, market, meta["ordinal"], equity_e6, meta["now_ns"], word, 0)
+
+
+@kernel
+def set_market_state(books: Books, market: int, bit: int, on: int, reason: int) -> None:
+    """Set or clear one state bit of a market; an output only if that changes it."""
+    row = books.markets[market]
+    before = row["state"]
+    after = (before | bit) if on == 1 else (before & ~bit)
+    if after != before:
+        row["state"] = after
+        emit_market_state(books, market, reason)
+
+
+@kernel
+def refuse(books: Books, head: Record, account: int, reason: int, detail: int) -> None:
+    """Account for a refused frame: count it, tell it, and freeze its market if it was a fill.
+
+    head: the frame's FRAME record. Hints (feeds, risk) are refused without an output. An open refusal waits
+    in `books.refusals` for its correction; past the table's end only its market's count remembers it.
+    """
+    meta = books.meta[0]
+    meta["refused"] += 1
+    source = head["source"]
+    if source == _HINTS[0] or source == _HINTS[1]:
+        return
+    market = head["market"]
+    template = head["template"]
+    emit(
+        books,
+        _REFUSAL,
+        market,
+        head["seq"],
+        meta["ordinal"],
+        detail,
+        pair(account, template),
+        pair(source, reason),
+    )
+    if template != _FILL or market < 0 or market >= meta["markets"]:
+        return
+    books.markets[market]["open_refusals"] += 1
+    n = meta["open_refusals"]
+    if n < MAX_OPEN_REFUSALS:
+        books.refusals[n]["source"] = source
+        books.refusals[n]["market"] = market
+        books.refusals[n]["seq"] = head["seq"]
+        meta["open_refusals"] = n + 1
+    set_market_state(books, market, MARKET_FROZEN, 1, reason)

@@ -1,0 +1,138 @@
+"""The state: named arrays, their growth, and the digest that says two of them are equal."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import layouts, slots
+from kernels.frames import PARAM
+
+RULES = 1
+"""The newest rules this build can fold. Only an `upgrade` frame changes the rules in force."""
+
+_START_ACCOUNTS = 1 << 10
+_START_POSITIONS = 1 << 12
+
+
+class Books(NamedTuple):
+    """The arrays that kernels work on. Witness, hash tables and scratch are not part of the digest.
+
+    outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0.
+    """
+
+    meta: NDArray[np.void]
+    sources: NDArray[np.void]
+    accounts: NDArray[np.void]
+    positions: NDArray[np.void]
+    markets: NDArray[np.void]
+    feeds: NDArray[np.void]
+    tiers: NDArray[np.void]
+    refusals: NDArray[np.void]
+    outbox: NDArray[np.int64]
+    staged: NDArray[np.void]
+    witness: NDArray[np.int64]
+    account_table: NDArray[np.int64]
+    position_table: NDArray[np.int64]
+    order: NDArray[np.int64]
+
+
+class Section(NamedTuple):
+    """A named used prefix of an array, as it enters the digest and a snapshot."""
+
+    name: str
+    rows: NDArray[Any]
+
+
+class State:
+    """Owns the arrays of one copy of the books. `books` is what kernels take; it changes when arrays grow."""
+
+    def __init__(self) -> None:
+        zeros = np.zeros
+        self.books = Books(
+            meta=zeros(1, layouts.META),
+            sources=zeros(layouts.SOURCES, layouts.SOURCE),
+            accounts=zeros(_START_ACCOUNTS, layouts.ACCOUNT),
+            positions=zeros(_START_POSITIONS, layouts.POSITION),
+            markets=zeros(layouts.MAX_MARKETS, layouts.MARKET),
+            feeds=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, layouts.FEED),
+            tiers=zeros(layouts.MAX_TIERS, layouts.TIER),
+            refusals=zeros(layouts.MAX_OPEN_REFUSALS, layouts.OPEN_REFUSAL),
+            outbox=zeros((layouts.OUTBOX_SLOTS, 8), np.int64),
+            staged=zeros(layouts.MAX_STAGED, PARAM),
+            witness=zeros(1, np.int64),
+            account_table=np.full(4 * _START_ACCOUNTS, slots.EMPTY, np.int64),
+            position_table=np.full(4 * _START_POSITIONS, slots.EMPTY, np.int64),
+            order=zeros(layouts.FEED_SLOTS, np.int64),
+        )
+        meta = self.books.meta[0]
+        meta["rules"] = RULES
+        meta["accounts"] = 1  # account 0 is the insurance fund
+        slots.insert_account(self.books.account_table, self.books.accounts, 0)
+
+    def number(self, field: str) -> int:
+        """One field of `meta` as a Python integer."""
+        return int(self.books.meta[0][field])
+
+    def reserve(self, frames: int) -> None:
+        """Make room for whatever `frames` more frames can add: an account each, two positions each."""
+        b = self.books
+        accounts, positions = self.number("accounts") + frames, self.number("positions") + 2 * frames
+        if accounts > len(b.accounts):
+            grown = _grown(b.accounts, accounts)
+            table = np.empty(_table_size(len(grown)), np.int64)
+            slots.index_accounts(table, grown, self.number("accounts"))
+            b = b._replace(accounts=grown, account_table=table)
+        if positions > len(b.positions):
+            grown = _grown(b.positions, positions)
+            table = np.empty(_table_size(len(grown)), np.int64)
+            slots.index_positions(table, grown, self.number("positions"))
+            b = b._replace(positions=grown, position_table=table)
+        self.books = b
+
+    def sections(self) -> list[Section]:
+        """The authoritative arrays, used prefixes only: independent of capacity, grouping and caches."""
+        b, n = self.books, self.number
+        return [
+            Section("meta", b.meta),
+            Section("sources", b.sources),
+            Section("accounts", b.accounts[: n("accounts")]),
+            Section("positions", b.positions[: n("positions")]),
+            Section("markets", b.markets[: n("markets")]),
+            Section("feeds", b.feeds[: n("markets") * layouts.FEED_SLOTS]),
+            Section("tiers", b.tiers),
+            Section("refusals", b.refusals[: n("open_refusals")]),
+            Section("outbox", b.outbox[: min(n("outputs"), layouts.OUTBOX_SLOTS)]),
+            Section("staged", b.staged[: n("staged")]),
+        ]
+
+    def digest(self) -> bytes:
+        """SHA-256 over name, row count, row bytes of every section."""
+        return digest_of(self.sections())
+
+
+def digest_of(sections: list[Section]) -> bytes:
+    """SHA-256 over sections in order: name, NUL, rows and row bytes as u64 LE each, then the rows."""
+    h = hashlib.sha256()
+    for name, rows in sections:
+        h.update(
+            name.encode() + b"\0" + len(rows).to_bytes(8, "little") + rows.itemsize.to_bytes(8, "little")
+        )
+        h.update(np.ascontiguousarray(rows).view(np.uint8).data)
+    return h.digest()
+
+
+def _grown(rows: NDArray[np.void], needed: int) -> NDArray[np.void]:
+    size = len(rows)
+    while size < needed:
+        size *= 2
+    out = np.zeros(size, rows.dtype)
+    out[: len(rows)] = rows
+    return out
+
+
+def _table_size(rows: int) -> int:
+    return 1 << (2 * rows - 1).bit_length()

@@ -1,0 +1,165 @@
+"""What a parameter row writes, and the rules that tables must keep among themselves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.core.state import Books
+from kernels.book import size_limit
+from kernels.frames import ParamKey
+from kernels.layouts import FEED_SLOTS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS
+
+RATE_ONE = 10**12
+FEE_ONE = 10**9
+DAY_NS = 86_400 * 10**9
+_MARKET_KEYS = {
+    ParamKey.MARKET_SYMBOL,
+    ParamKey.MARKET_SCALE,
+    ParamKey.MARKET_LEVERAGE,
+    ParamKey.MARKET_FUNDING,
+    ParamKey.MARKET_BAND,
+    ParamKey.FEED,
+}
+
+
+class Violation(NamedTuple):
+    """Which staged row breaks a rule, and the rule in words."""
+
+    row: int
+    rule: str
+
+
+def put_row(books: Books, row: np.void) -> str | None:
+    """Write one PARAM row into the tables; the rule it breaks by itself, or None."""
+    key, n = int(row["key"]), int(row["row"])
+    value, value2 = int(row["value"]), int(row["value2"])
+    if key in _MARKET_KEYS:
+        if not 0 <= n < MAX_MARKETS:
+            return f"market {n} is not in 0..{MAX_MARKETS - 1}"
+        return _put_market(books, ParamKey(key), n, value, value2)
+    if key in (ParamKey.MARGIN_TIER_RATES, ParamKey.MARGIN_TIER_LIMITS, ParamKey.FEE_TIER):
+        if not 0 <= n < MAX_TIERS:
+            return f"tier {n} is not in 0..{MAX_TIERS - 1}"
+        return _put_tier(books, ParamKey(key), n, value, value2)
+    return _put_exchange(books, key, value)
+
+
+def _put_exchange(books: Books, key: int, value: int) -> str | None:
+    names = {
+        int(ParamKey.BATCH_WINDOW_NS): "batch_window_ns",
+        int(ParamKey.OBSERVATION_AGE_NS): "observation_age_ns",
+        int(ParamKey.HOLD_NS): "hold_ns",
+    }
+    if key not in names:
+        return f"key {key} is not known"
+    if not 0 < value <= DAY_NS:
+        return f"{names[key]} {value} is not in 1..{DAY_NS}"
+    books.meta[0][names[key]] = value
+    return None
+
+
+def _put_tier(books: Books, key: ParamKey, n: int, value: int, value2: int) -> str | None:
+    tier = books.tiers[n]
+    if key is ParamKey.FEE_TIER:
+        if not 0 <= value < FEE_ONE:
+            return f"taker fee {value} is not in 0..{FEE_ONE - 1}"
+        if not -value <= value2 < FEE_ONE:
+            return f"maker fee {value2}: a rebate may not exceed the taker fee {value}"
+        tier["taker_e9"], tier["maker_e9"], tier["fees_set"] = value, value2, 1
+    elif key is ParamKey.MARGIN_TIER_RATES:
+        if not 0 < value2 < value <= RATE_ONE:
+            return f"tier {n}: 0 < maintenance {value2} < initial {value} <= 1 does not hold"
+        tier["initial_e12"], tier["maintenance_e12"], tier["margin_set"] = value, value2, 1
+    else:
+        if not 0 < value <= 1000 or value2 < 0:
+            return f"tier {n}: leverage {value} is not in 1..1000, or notional {value2} is negative"
+        tier["max_leverage"], tier["max_notional_e6"] = value, value2
+    return None
+
+
+def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) -> str | None:
+    market = books.markets[n]
+    if key is ParamKey.MARKET_SYMBOL:
+        market["symbol0"], market["symbol1"] = value, value2
+    elif key is ParamKey.MARKET_SCALE:
+        return _put_scale(books, n, value, value2)
+    elif key is ParamKey.MARKET_LEVERAGE:
+        if not 0 < value <= value2 <= 1000:
+            return f"market {n}: 0 < default {value} <= largest leverage {value2} <= 1000 does not hold"
+        market["leverage_default"], market["leverage_max"] = value, value2
+    elif key is ParamKey.MARKET_FUNDING:
+        if not 0 <= value2 <= RATE_ONE or abs(value) > value2:
+            return f"market {n}: interest {value} above its cap {value2}, or the cap above 1"
+        market["interest_e12"], market["cap_e12"] = value, value2
+    elif key is ParamKey.MARKET_BAND:
+        if not 0 < value <= 10**6:
+            return f"market {n}: band {value} is not in 1..{10**6}"
+        market["band_e6"] = value
+    else:
+        if not 0 <= value < MAX_PROVIDERS or not 0 <= value2 <= 10**6:
+            return (
+                f"market {n}: provider {value} is not in 0..{MAX_PROVIDERS - 1}, or weight {value2} too large"
+            )
+        books.feeds[n * FEED_SLOTS + value]["weight"] = value2
+    return None
+
+
+def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None:
+    market, meta = books.markets[n], books.meta[0]
+    if not 0 <= price_exp <= 9 or not 0 <= lot_exp <= 9:
+        return f"market {n}: price scale {price_exp} or lot scale {lot_exp} is not in 0..9"
+    if market["active"]:
+        return f"market {n}: the scale of a market in force never changes"
+    if n > int(meta["markets"]):
+        return f"market {n}: markets are numbered without gaps, next is {int(meta['markets'])}"
+    market["price_exp"], market["lot_exp"] = price_exp, lot_exp
+    market["scale"] = 10**price_exp
+    market["quote_mul"] = 10 ** max(0, 6 - price_exp)
+    market["quote_div"] = 10 ** max(0, price_exp - 6)
+    market["size_max"] = size_limit(int(market["scale"]), int(market["quote_mul"]), int(market["quote_div"]))
+    market["active"] = 1
+    meta["markets"] = max(int(meta["markets"]), n + 1)
+    return None
+
+
+def contradiction(books: Books) -> str | None:
+    """The first rule that tables break together, in words, or None."""
+    meta, tiers = books.meta[0], books.tiers
+    for name in ("batch_window_ns", "observation_age_ns", "hold_ns"):
+        if not int(meta[name]):
+            return f"{name} is not set"
+    last = None
+    for k in range(MAX_TIERS):
+        if not int(tiers[k]["margin_set"]):
+            break
+        row = tiers[k]
+        if not int(row["max_leverage"]):
+            return f"margin tier {k} has no leverage limit"
+        if last is not None and int(row["max_leverage"]) <= int(last["max_leverage"]):
+            return f"margin tier {k}: leverage limits must rise"
+        if last is not None and int(row["initial_e12"]) >= int(last["initial_e12"]):
+            return f"margin tier {k}: initial margin must fall as leverage rises"
+        last = row
+    if last is None:
+        return "there is no margin tier"
+    for n in range(int(meta["markets"])):
+        why = _market_contradiction(books, n, last)
+        if why is not None:
+            return why
+    return None
+
+
+def _market_contradiction(books: Books, n: int, highest: np.void) -> str | None:
+    market = books.markets[n]
+    if not int(market["leverage_max"]):
+        return f"market {n} has no leverage"
+    if int(market["leverage_max"]) > int(highest["max_leverage"]):
+        return f"market {n}: leverage {int(market['leverage_max'])} is above every margin tier"
+    if not int(market["band_e6"]):
+        return f"market {n} has no fill band"
+    weights = [int(books.feeds[n * FEED_SLOTS + k]["weight"]) for k in range(MAX_PROVIDERS)]
+    if not any(weights):
+        return f"market {n} has no price feed"
+    return None

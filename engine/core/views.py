@@ -1,0 +1,65 @@
+"""How compiled code sees a buffer of frames, and the scratch where results land."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import frames as f
+from kernels.crc32c import words_of
+from kernels.layouts import LEG, POSITION, RESULT
+
+
+class Views(NamedTuple):
+    """The same frames, once for each template that compiled code reads."""
+
+    frame: NDArray[np.void]
+    fill: NDArray[np.void]
+    account: NDArray[np.void]
+    transfer: NDArray[np.void]
+    setting: NDArray[np.void]
+    observation: NDArray[np.void]
+    tick: NDArray[np.void]
+    outcome: NDArray[np.void]
+    correction: NDArray[np.void]
+
+
+class Scratch(NamedTuple):
+    """Where results land, and working copies. legs: two per frame at most."""
+
+    results: NDArray[np.void]
+    legs: NDArray[np.void]
+    leg_words: NDArray[np.int64]
+    work: NDArray[np.void]
+    slots: NDArray[np.int64]
+    sums: NDArray[np.int64]
+
+
+def views_of(frames: NDArray[np.void]) -> Views:
+    """Views of a contiguous, writable array of 64-byte frames of any dtype."""
+    return Views(
+        frames.view(f.FRAME),
+        frames.view(f.FILL),
+        frames.view(f.ACCOUNT_FRAME),
+        frames.view(f.TRANSFER),
+        frames.view(f.SETTING),
+        frames.view(f.OBSERVATION),
+        frames.view(f.TICK),
+        frames.view(f.OUTCOME),
+        frames.view(f.CORRECTION),
+    )
+
+
+def new_scratch(capacity: int) -> Scratch:
+    """Scratch for up to `capacity` frames a call."""
+    legs = np.zeros(2 * capacity, LEG)
+    return Scratch(
+        np.zeros(capacity, RESULT),
+        legs,
+        words_of(legs),
+        np.zeros(3, POSITION),
+        np.zeros(2, np.int64),
+        np.zeros(5, np.int64),
+    )

@@ -1,0 +1,183 @@
+"""The arrays in memory: state of the books, and what applying a frame leaves behind.
+
+All fields are signed; money in 1e-6 USDC (`_e6`), rates in 1e-12 per 8 h (`_e12`), prices in 10**-e USD
+per lot of their market, funding indices in 1e-6 of such price units.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FEED_SLOTS = 16
+"""Observation slots of a market: 0..12 oracle providers, then the matching engine's mid, bid and ask."""
+SLOT_MID, SLOT_BID, SLOT_ASK = 13, 14, 15
+MAX_PROVIDERS = 13
+
+MAX_MARKETS = 256
+MAX_TIERS = 16
+MAX_STAGED = 8192
+MAX_OPEN_REFUSALS = 1024
+OUTBOX_SLOTS = 16384
+SOURCES = 256
+
+PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000
+LIMIT = 1 << 61
+"""No balance, sum or index leaves +-LIMIT: two may be added before a check without wrapping."""
+NOTIONAL_LIMIT_E6 = 1 << 60
+"""No position is worth more than this at the largest on-scale price; `size_max` of a market follows."""
+
+POSITION = np.dtype(
+    [
+        ("account", "<i4"),
+        ("market", "<i2"),
+        ("mode", "i1"),  # 0 isolated, 1 cross
+        ("flags", "i1"),
+        ("size", "<i8"),
+        ("cash", "<i8"),
+        ("idx", "<i8"),
+        ("rem", "<i8"),
+        ("cost_e6", "<i8"),  # signed quote of the open size, for people
+        ("realised_e6", "<i8"),  # for people
+        ("leverage", "<i4"),  # 0: the market's default
+        ("spare", "<i4"),
+    ]
+)
+
+ACCOUNT = np.dtype(
+    [
+        ("key0", "<i8"),
+        ("key1", "<i8"),
+        ("key2", "<i8"),
+        ("key3", "<i8"),
+        ("tier", "<i4"),
+        ("flags", "<i4"),
+        ("free_e6", "<i8"),
+        ("event_no", "<i8"),
+        ("nonce", "<i8"),
+    ]
+)
+ACCOUNT_FROZEN = 1
+
+MARKET = np.dtype(
+    [
+        # identity and parameters
+        ("active", "<i8"),
+        ("symbol0", "<i8"),
+        ("symbol1", "<i8"),
+        ("price_exp", "<i8"),
+        ("lot_exp", "<i8"),
+        ("scale", "<i8"),  # D = 10**price_exp
+        ("quote_mul", "<i8"),  # quote_e6 = size * price * quote_mul / quote_div
+        ("quote_div", "<i8"),
+        ("size_max", "<i8"),
+        ("leverage_default", "<i8"),
+        ("leverage_max", "<i8"),
+        ("interest_e12", "<i8"),
+        ("cap_e12", "<i8"),
+        ("band_e6", "<i8"),
+        # totals: the identities of MONEY.md
+        ("sum_size", "<i8"),
+        ("sum_cash", "<i8"),
+        ("sum_rem", "<i8"),
+        ("sum_size_idx_hi", "<i8"),
+        ("sum_size_idx_lo", "<i8"),
+        ("moved_in", "<i8"),  # T
+        ("open_interest", "<i8"),
+        ("fees_e6", "<i8"),
+        # funding
+        ("index_e6", "<i8"),  # I
+        ("index_rem", "<i8"),
+        ("epoch", "<i8"),
+        ("premium_sum_e12", "<i8"),
+        ("seconds_valid", "<i8"),
+        ("seconds_seen", "<i8"),
+        ("rate_e12", "<i8"),  # of the last payment
+        ("pay_price", "<i8"),  # mark of the last valid second
+        # prices
+        ("status", "<i8"),
+        ("oracle", "<i8"),  # index price
+        ("conf", "<i8"),
+        ("mark", "<i8"),
+        ("basis_e6", "<i8"),  # EMA of mid - oracle, in 1e-6 price units
+        ("basis_known", "<i8"),
+        ("held_since_ns", "<i8"),
+        # state towards the matching engine
+        ("state", "<i8"),
+        ("open_refusals", "<i8"),
+        ("spare", "<i8"),
+    ]
+)
+MARKET_FROZEN, MARKET_HALTED, MARKET_REDUCE_ONLY = 1, 2, 4
+STATUS_NONE, STATUS_OK, STATUS_TWO, STATUS_PRIMARY, STATUS_HELD = 0, 1, 2, 3, 4
+
+FEED = np.dtype(
+    [("weight", "<i8"), ("publish_ns", "<i8"), ("price", "<i8"), ("conf", "<i8"), ("slot", "<i8")]
+)
+
+TIER = np.dtype(
+    [
+        ("taker_e9", "<i8"),
+        ("maker_e9", "<i8"),
+        ("initial_e12", "<i8"),
+        ("maintenance_e12", "<i8"),
+        ("max_leverage", "<i8"),
+        ("max_notional_e6", "<i8"),
+        ("fees_set", "<i8"),
+        ("margin_set", "<i8"),
+    ]
+)
+
+SOURCE = np.dtype([("last_seq", "<i8")])
+OPEN_REFUSAL = np.dtype([("source", "<i4"), ("market", "<i4"), ("seq", "<i8")])
+
+META = np.dtype(
+    [
+        ("rules", "<i8"),
+        ("ordinal", "<i8"),
+        ("now_ns", "<i8"),
+        ("accounts", "<i8"),
+        ("positions", "<i8"),
+        ("markets", "<i8"),
+        ("outputs", "<i8"),
+        ("open_refusals", "<i8"),
+        ("booked", "<i8"),
+        ("refused", "<i8"),
+        ("house_e6", "<i8"),
+        ("deposits_e6", "<i8"),
+        ("payouts_e6", "<i8"),
+        ("held_e6", "<i8"),
+        ("settled_batch", "<i8"),
+        ("outcomes", "<i8"),
+        ("batch_window_ns", "<i8"),
+        ("observation_age_ns", "<i8"),
+        ("hold_ns", "<i8"),
+        ("staged", "<i8"),
+        ("staged_change", "<i8"),
+        ("pending", "<i8"),  # 1: a committed change waits for its tick
+        ("pending_not_before_ns", "<i8"),
+        ("funding_hour", "<i8"),  # hour number up to which funding is done
+        ("liquidations", "<i8"),
+    ]
+)
+
+LEG = np.dtype(
+    [
+        ("ordinal", "<i8"),
+        ("account", "<i4"),
+        ("market", "<i2"),
+        ("kind", "<i2"),
+        ("dsize", "<i8"),
+        ("dcash", "<i8"),  # -side * quote - fee; funding is never part of it
+        ("transfer", "<i8"),  # from the account's free balance into the position
+        ("cover", "<i8"),  # from insurance into the position
+        ("fee", "<i8"),  # the house's part; negative is a rebate
+        ("funding", "<i8"),  # settled on this touch
+    ]
+)
+LEG_MAKER, LEG_TAKER, LEG_TRANSFER = 1, 2, 3
+
+RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i4")])
+
+for _dtype in (POSITION, LEG):
+    if _dtype.itemsize != 64:
+        raise AssertionError(f"a position and a leg are one cache line, not {_dtype.itemsize} bytes")

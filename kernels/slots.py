@@ -1,0 +1,111 @@
+"""Open-addressed hash tables of int64 slot numbers: (account, market) → position, key → account.
+
+A table is int64[2**k], -1 where free, at most half full. It is never part of the state's digest: it can be
+rebuilt from what it indexes.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+
+from kernels.jit import kernel, primitive
+from kernels.types import Rows, Words
+
+EMPTY = -1
+
+
+def _plain_mix(a: int, b: int) -> int:
+    mask = 0xFFFFFFFFFFFFFFFF
+    x = (int(a) * 0x9E3779B97F4A7C15 + int(b) * 0xC2B2AE3D27D4EB4F) & mask
+    x ^= x >> 32
+    x = (x * 0xD6E8FEB86659FD93) & mask
+    x ^= x >> 32
+    return x >> 1
+
+
+@primitive(_plain_mix)
+def mix(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Hash of two int64 in 0 .. 2**63 - 1, by wrapping 64-bit products."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64 = ir.IntType(64)
+
+        def const(value):  # type: ignore[no-untyped-def]
+            return ir.Constant(i64, value)
+
+        x = builder.add(
+            builder.mul(args[0], const(0x9E3779B97F4A7C15)), builder.mul(args[1], const(0xC2B2AE3D27D4EB4F))
+        )
+        x = builder.xor(x, builder.lshr(x, const(32)))
+        x = builder.mul(x, const(0xD6E8FEB86659FD93))
+        x = builder.xor(x, builder.lshr(x, const(32)))
+        return builder.lshr(x, const(1))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@kernel
+def find_position(table: Words, positions: Rows, account: int, market: int) -> int:
+    """Slot of (account, market), or -1. positions: POSITION[n]."""
+    mask = table.shape[0] - 1
+    at = mix(account, market) & mask
+    while True:
+        slot = table[at]
+        if slot == EMPTY:
+            return EMPTY
+        if positions[slot]["account"] == account and positions[slot]["market"] == market:
+            return slot
+        at = (at + 1) & mask
+
+
+@kernel
+def insert_position(table: Words, positions: Rows, slot: int) -> None:
+    """Index position `slot`, which must not be indexed yet."""
+    mask = table.shape[0] - 1
+    at = mix(positions[slot]["account"], positions[slot]["market"]) & mask
+    while table[at] != EMPTY:
+        at = (at + 1) & mask
+    table[at] = slot
+
+
+@kernel
+def find_account(table: Words, accounts: Rows, key0: int, key1: int, key2: int, key3: int) -> int:
+    """Number of the account with this key, or -1. accounts: ACCOUNT[n]."""
+    mask = table.shape[0] - 1
+    at = mix(key3 ^ key2, key1 ^ key0) & mask
+    while True:
+        n = table[at]
+        if n == EMPTY:
+            return EMPTY
+        row = accounts[n]
+        if row["key0"] == key0 and row["key1"] == key1 and row["key2"] == key2 and row["key3"] == key3:
+            return n
+        at = (at + 1) & mask
+
+
+@kernel
+def insert_account(table: Words, accounts: Rows, n: int) -> None:
+    """Index account `n`, which must not be indexed yet."""
+    mask = table.shape[0] - 1
+    row = accounts[n]
+    at = mix(row["key3"] ^ row["key2"], row["key1"] ^ row["key0"]) & mask
+    while table[at] != EMPTY:
+        at = (at + 1) & mask
+    table[at] = n
+
+
+@kernel
+def index_positions(table: Words, positions: Rows, count: int) -> None:
+    """Clear `table` and index positions 0..count-1."""
+    table[:] = EMPTY
+    for slot in range(count):
+        insert_position(table, positions, slot)
+
+
+@kernel
+def index_accounts(table: Words, accounts: Rows, count: int) -> None:
+    """Clear `table` and index accounts 0..count-1."""
+    table[:] = EMPTY
+    for n in range(count):
+        insert_account(table, accounts, n)
