@@ -67,6 +67,10 @@ TABLE = (
 )
 
 
+class _ReaderGone(Exception):
+    """Our stdout was closed from the other side. Under its own name, click has no opinion about it."""
+
+
 class LazyGroup(click.Group):
     """A click group over `TABLE`: lists from the table, imports a command only to run it."""
 
@@ -94,6 +98,14 @@ class LazyGroup(click.Group):
             hint = f"did you mean '{near[0]}'?" if near else "see godark --help"
             raise UsageError(f"no command '{name}'; {hint}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError as error:
+            raise _ReaderGone from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(entry.name, entry.help) for entry in self._table.values() if not entry.hidden]
@@ -171,7 +183,7 @@ def _status_of(error: BaseException, debug: bool) -> int:
         return error.exit_code
     if _only_interrupts(error):
         return EXIT_INTERRUPTED
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, _ReaderGone):
         return EXIT_BROKEN_PIPE
     if debug:
         traceback.print_exception(error)
@@ -194,7 +206,6 @@ def execute(arguments: Sequence[str], table: Sequence[Entry] = TABLE) -> int:
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
         result = build(table).main(rest or ["--help"], prog_name="godark", standalone_mode=False)
-        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         return _status_of(error, debug)
     return result if isinstance(result, int) else 0
