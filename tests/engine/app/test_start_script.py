@@ -77,7 +77,7 @@ def test_first_start_sets_up_once_and_the_second_is_silent(tree: Path) -> None:
     assert (second.returncode, second.stderr) == (0, "")
     assert _asked(tree, "-m venv") == 1
     assert _asked(tree, "--require-hashes") == 2
-    assert _asked(tree, "compile") == 0
+    assert _asked(tree, "app compile") == 0
 
 
 def test_kernels_are_compiled_once_per_source(tree: Path) -> None:
