@@ -20,7 +20,7 @@ _HTTP_SERVER_FAULT: Final = 500
 
 # The node's own codes for "not now": block not there yet, node behind, slot skipped or lost to a ledger
 # jump, status not there yet, context slot not reached, archive unreachable, internal error, too many.
-_CODES_LATER: Final = frozenset({429, -32004, -32005, -32007, -32014, -32016, -32019, -32603})
+_CODES_LATER: Final = frozenset({429, -32004, -32005, -32007, -32009, -32014, -32016, -32019, -32603})
 # Preflight failed, signature does not verify, precompile does not verify.
 _CODES_TRANSACTION: Final = frozenset({-32002, -32003, -32006})
 _CODE_SIGNATURE: Final = -32003

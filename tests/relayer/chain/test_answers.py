@@ -111,7 +111,7 @@ def test_any_json_is_answered(value: object, count: int) -> None:
         assert type(error) in ALLOWED
 
 
-@pytest.mark.parametrize("code", [429, -32004, -32005, -32007, -32014, -32016])
+@pytest.mark.parametrize("code", [429, -32004, -32005, -32007, -32009, -32014, -32016])
 def test_later_codes(code: int) -> None:
     assert outcome(error_body(code)) is RpcUnavailable
 
