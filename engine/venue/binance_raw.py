@@ -144,7 +144,8 @@ def linear_size(contracts: tuple[int, int], price: int, price_decimals: int, con
     """Contracts (mantissa, decimals) at price / 10**price_decimals as 1e-6 base, nearest, ties to even."""
     mantissa, decimals = contracts
     above = mantissa * contract_usd * 10 ** (_INVERSE_LOT_EXP + price_decimals)
-    below = price * 10**decimals
+    below: int = price * 10**decimals
+    whole: int
     whole, rest = divmod(above, below)
     if 2 * rest > below or (2 * rest == below and whole % 2):
         whole += 1

@@ -7,7 +7,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import ClassVar, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from engine.common.errors import InputFileError
 from engine.venue.noise import below, draws, seeded_keys
 from engine.venue.scales import BadField, Memo
 
-CHUNK_ROWS: Final = 8192
+CHUNK_ROWS: Final = 2048
 _SECOND_NS: Final = 1_000_000_000
 _HOUR_SECONDS: Final = 3_600
 _EPOCH_DAY: Final = datetime.date(1970, 1, 1).toordinal()
@@ -47,10 +47,17 @@ class Columns(NamedTuple):
 class TradeParser(Protocol):
     """Reads one file of one format, once. `symbols`, `accounts` and `remarks` are whole after `read`."""
 
-    format: ClassVar[str]
-    symbols: list[str]
-    accounts: list[bytes]
     remarks: list[str]
+
+    @property
+    def symbols(self) -> list[str]:
+        """Markets in order of appearance."""
+        ...
+
+    @property
+    def accounts(self) -> list[bytes]:
+        """32-byte keys; account n is at n - 1."""
+        ...
 
     def read(self, lines: Iterator[str], file: str) -> Iterator[Columns]:
         """Chunks of raw trades in file order. Raises InputFileError with row and reason."""

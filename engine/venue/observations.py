@@ -169,7 +169,8 @@ class ObservedMarkets:
         right = np.where(self._knot_market[right] == market, right, left)
         span = np.maximum(self._knot_s[right] - self._knot_s[left], 1)
         rise = self._knot_price[right] - self._knot_price[left]
-        return self._knot_price[left] + rise * (seconds - self._knot_s[left]) // span
+        out: NDArray[np.int64] = self._knot_price[left] + rise * (seconds - self._knot_s[left]) // span
+        return out
 
     def frames(
         self, seconds: NDArray[np.int64], market: NDArray[np.int64], first_seq: int

@@ -18,6 +18,7 @@ from engine.venue.binance_trades import BinanceTrades
 from engine.venue.columns import Columns, TradeParser, column_places
 from engine.venue.hl_trades import HlTrades
 from engine.venue.textfile import first_line, open_text
+from kernels.layouts import PRICE_MAX, PRICE_MIN
 
 TRADE: Final = np.dtype(
     [
@@ -89,7 +90,7 @@ def load(path: Path, *, seed: int) -> Recording:
 def fills_from_text(lines: Iterable[str], recording: Recording) -> Iterator[NDArray[np.void]]:
     """Parse the file's text once more, from its first line, onto the scales of `recording`.
 
-    Yields TRADE arrays of at most 8,192 rows. Nothing parsed before is used again, so a benchmark that
+    Yields TRADE arrays of at most 2,048 rows. Nothing parsed before is used again, so a benchmark that
     loops over a text pays for parsing each time.
     """
     parser = _PARSERS[recording.format](recording.seed)
@@ -126,7 +127,9 @@ def _first_row(form: str) -> int:
 def _check_time(columns: Columns, file: str) -> None:
     back = np.flatnonzero(np.diff(columns.time_ns) < 0)
     if len(back):
-        raise InputFileError(file, "its time is before that of the trade above", int(columns.row[back[0] + 1]))
+        raise InputFileError(
+            file, "its time is before that of the trade above", int(columns.row[back[0] + 1])
+        )
 
 
 def _plans(columns: Columns, symbols: list[str], file: str) -> list[MarketPlan]:
@@ -163,7 +166,7 @@ def _off_scale(columns: Columns, at: int, plan: MarketPlan, is_price: bool, file
     text = scales.plain(int((columns.price if is_price else columns.size)[at]))
     if is_price:
         unit = f"price unit of {plan.symbol} (10**{plan.lot_exp - plan.price_exp} USD per base)"
-        low, high = scales.PRICE_MIN, scales.PRICE_MAX
+        low, high = PRICE_MIN, PRICE_MAX
         reason = f"price {text} is off scale: not a whole number of {low} to {high} in the {unit}"
     else:
         most = scales.size_max(plan.price_exp)

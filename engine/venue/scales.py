@@ -142,7 +142,8 @@ def lots(
 
 def size_max(price_exp: int) -> int:
     """Most lots whose worth at the largest on-scale price stays within the books' limit."""
-    return min(NOTIONAL_LIMIT_E6 * 10**price_exp // (PRICE_MAX * 10**6), 1 << 61)
+    most: int = NOTIONAL_LIMIT_E6 * 10**price_exp // (PRICE_MAX * 10**6)
+    return most
 
 
 def plain(packed: int) -> str:

@@ -82,9 +82,7 @@ class ReplayStream:
             self.end_s = min(last_hour * HOUR_S, closing_second(time_ns, self.start_s))
         self._bucket = buckets(self._trades["time_ns"], self.start_s)
         exponents = [(plan.lot_exp, plan.price_exp) for plan in recording.markets]
-        self._observed = ObservedMarkets(
-            self._trades, self._bucket, exponents, seed=seed, end_s=self.end_s
-        )
+        self._observed = ObservedMarkets(self._trades, self._bucket, exponents, seed=seed, end_s=self.end_s)
 
     @functools.cached_property
     def totals(self) -> Totals:
@@ -183,7 +181,9 @@ def _by_second(
     observation_places = np.arange(len(seen_s)) + fills_before + (seen_s - first)
     observations_by = np.searchsorted(seen_s, filled_s, side="right")
     fill_places = np.arange(len(filled_s)) + observations_by + (filled_s - first)
-    others_by = np.searchsorted(seen_s, clock_s, side="right") + np.searchsorted(filled_s, clock_s, side="right")
+    others_by = np.searchsorted(seen_s, clock_s, side="right") + np.searchsorted(
+        filled_s, clock_s, side="right"
+    )
     tick_places = np.arange(len(clock_s)) + others_by
     parts = [(observation_places, observations), (fill_places, fills), (tick_places, ticks)]
     return interleaved(parts, len(observations) + len(fills) + len(ticks))
