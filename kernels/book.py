@@ -97,9 +97,9 @@ def next_cost(size: int, cost_e6: int, dsize: int, quote_e6: int) -> tuple[int, 
     if new == 0:
         return 0, -quote_e6 - cost_e6
     if (new > 0) == (size > 0):
-        out, _ = mul_div_trunc(cost_e6, -dsize, size)
+        out, _ = mul_div_trunc(cost_e6, abs(dsize), abs(size))
         return cost_e6 - out, -quote_e6 - out
-    closing, _ = mul_div_trunc(quote_e6, -size, dsize)
+    closing, _ = mul_div_trunc(quote_e6, abs(size), abs(dsize))
     return quote_e6 - closing, -closing - cost_e6
 
 

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from kernels.jit import kernel, primitive
-from kernels.types import Rows, Words
+from kernels.types import Rows, Words, wide
 
 EMPTY = -1
 
@@ -54,7 +54,7 @@ def find_position(table: Words, positions: Rows, account: int, market: int) -> i
         slot = table[at]
         if slot == EMPTY:
             return EMPTY
-        if positions[slot]["account"] == account and positions[slot]["market"] == market:
+        if wide(positions[slot]["account"]) == account and wide(positions[slot]["market"]) == market:
             return slot
         at = (at + 1) & mask
 
@@ -63,7 +63,7 @@ def find_position(table: Words, positions: Rows, account: int, market: int) -> i
 def insert_position(table: Words, positions: Rows, slot: int) -> None:
     """Index position `slot`, which must not be indexed yet."""
     mask = table.shape[0] - 1
-    at = mix(positions[slot]["account"], positions[slot]["market"]) & mask
+    at = mix(wide(positions[slot]["account"]), wide(positions[slot]["market"])) & mask
     while table[at] != EMPTY:
         at = (at + 1) & mask
     table[at] = slot

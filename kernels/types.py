@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,3 +10,13 @@ from numpy.typing import NDArray
 Record: TypeAlias = Any
 Rows: TypeAlias = NDArray[np.void]
 Words: TypeAlias = NDArray[np.int64]
+
+if TYPE_CHECKING:
+
+    def wide(value: Any) -> int:
+        """A narrow field as int64: narrow integers wrap differently with the JIT off."""
+
+else:
+    from numpy import int64 as wide
+
+__all__ = ["Record", "Rows", "Words", "wide"]

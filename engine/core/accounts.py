@@ -23,7 +23,7 @@ from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_FROZEN, LEG_TRANSFER, LIMIT, MAX_TIERS
 from kernels.margin import initial_rate_e12, tier_of
 from kernels.slots import find_account, find_position, insert_account
-from kernels.types import Record
+from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -52,7 +52,7 @@ def apply_account(books: Books, frame: Record) -> int:
     k0, k1, k2, k3 = frame["key0"], frame["key1"], frame["key2"], frame["key3"]
     if find_account(books.account_table, books.accounts, k0, k1, k2, k3) >= 0:
         return _EXISTS
-    tier = frame["tier"]
+    tier = wide(frame["tier"])
     if tier < 0 or tier >= MAX_TIERS or books.tiers[tier]["fees_set"] == 0:
         return _TIER
     n = meta["accounts"]
@@ -72,13 +72,13 @@ def apply_account(books: Books, frame: Record) -> int:
 def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
     """A deposit, a withdrawal, or cash moved between free and a position. Returns (refusal, legs made)."""
     meta = books.meta[0]
-    account, quote = frame["account"], frame["quote_e6"]
+    account, quote = wide(frame["account"]), frame["quote_e6"]
     if account < 0 or account >= meta["accounts"]:
         return _UNKNOWN_ACCOUNT, 0
     if quote <= 0 or quote > LIMIT:
         return _BOUNDS, 0
     row = books.accounts[account]
-    kind = frame["flags"]
+    kind = wide(frame["flags"])
     if kind == _DEPOSIT:
         if frame["event_no"] != row["event_no"] + 1:
             return _EVENT, 0
@@ -91,7 +91,7 @@ def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -
     if frame["event_no"] != row["nonce"] + 1:
         return _NONCE, 0
     if kind == _WITHDRAWAL:
-        if quote > row["free_e6"] or row["flags"] & ACCOUNT_FROZEN != 0:
+        if quote > row["free_e6"] or wide(row["flags"]) & ACCOUNT_FROZEN != 0:
             return _FREE, 0
         if within(meta["held_e6"] + quote) == 0:
             return _BOUNDS, 0
@@ -107,7 +107,7 @@ def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -
 @kernel
 def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
     """Cash between free and an open position, which settles its funding first. (refusal, legs made)."""
-    m, account = frame["market"], frame["account"]
+    m, account = wide(frame["market"]), wide(frame["account"])
     if known_market(books, m) == 0:
         return _UNKNOWN_MARKET, 0
     slot = find_position(books.position_table, books.positions, account, m)
@@ -118,7 +118,7 @@ def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tup
     work = scratch.work
     work[0] = books.positions[slot]
     position = work[0]
-    moved = frame["quote_e6"] if frame["flags"] == _TO_POSITION else -frame["quote_e6"]
+    moved = frame["quote_e6"] if wide(frame["flags"]) == _TO_POSITION else -frame["quote_e6"]
     if moved > owner["free_e6"]:
         return _FREE, 0
     pay, rem, ok = settle(
@@ -169,14 +169,14 @@ def stays_funded(books: Books, position: Record, market: Record, cash: int) -> i
 @kernel
 def apply_setting(books: Books, frame: Record) -> int:
     """Leverage or margin mode of (account, market). Leverage acts at the next increase."""
-    account, m = frame["account"], frame["market"]
+    account, m = wide(frame["account"]), wide(frame["market"])
     if account < 1 or account >= books.meta[0]["accounts"]:
         return _UNKNOWN_ACCOUNT
     if known_market(books, m) == 0:
         return _UNKNOWN_MARKET
     if frame["nonce"] != books.accounts[account]["nonce"] + 1:
         return _NONCE
-    value, kind = frame["value"], frame["kind"]
+    value, kind = frame["value"], wide(frame["kind"])
     if kind == _SET_LEVERAGE:
         if value < 1 or value > books.markets[m]["leverage_max"] or tier_of(books.tiers, value) < 0:
             return _LEVERAGE

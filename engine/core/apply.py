@@ -22,7 +22,7 @@ from engine.core.views import Scratch, Views, new_scratch
 from kernels import frames as f
 from kernels.crc32c import crc_row, crc_word
 from kernels.jit import kernel
-from kernels.types import Record
+from kernels.types import Record, wide
 
 _T = f.Template
 _FILL, _ACCOUNT, _TRANSFER = int(_T.FILL), int(_T.ACCOUNT), int(_T.TRANSFER)
@@ -42,18 +42,18 @@ def apply_one(
     """Apply frame `i`. Returns (refusal, legs made, account for the refusal's output)."""
     if template == _FILL:
         why = apply_fill(books, views.fill[i], scratch, n_legs)
-        return why, (2 if why == 0 else 0), views.fill[i]["taker"]
+        return why, (2 if why == 0 else 0), wide(views.fill[i]["taker"])
     if template == _TICK:
         return apply_tick(books, views.tick[i]), 0, -1
     if template == _OBSERVATION:
         return apply_observation(books, views.observation[i]), 0, -1
     if template == _TRANSFER:
         why, made = apply_transfer(books, views.transfer[i], scratch, n_legs)
-        return why, made, views.transfer[i]["account"]
+        return why, made, wide(views.transfer[i]["account"])
     if template == _ACCOUNT:
         return apply_account(books, views.account[i]), 0, -1
     if template == _SETTING:
-        return apply_setting(books, views.setting[i]), 0, views.setting[i]["account"]
+        return apply_setting(books, views.setting[i]), 0, wide(views.setting[i]["account"])
     if template == _OUTCOME:
         return apply_outcome(books, views.outcome[i]), 0, -1
     if template == _CORRECTION:
@@ -65,7 +65,7 @@ def apply_one(
 def begin_frame(books: Books, head: Record) -> int:
     """Count the frame and take its sequence number. 0 if that is not its source's next."""
     books.meta[0]["ordinal"] += 1
-    source = books.sources[head["source"]]
+    source = books.sources[wide(head["source"])]
     if head["seq"] != source["last_seq"] + 1:
         return 0
     source["last_seq"] += 1
@@ -91,7 +91,7 @@ def apply_frames(
     meta = books.meta[0]
     for i in range(start, stop):
         head = views.frame[i]
-        template = head["template"]
+        template = wide(head["template"])
         if template == _PARAM or template == _UPGRADE:
             return i, n_legs, NEEDS_PYTHON
         if template == _TICK and meta["pending"] == 1:

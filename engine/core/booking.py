@@ -33,7 +33,7 @@ from kernels.layouts import (
 )
 from kernels.margin import initial_rate_e12
 from kernels.slots import find_position, insert_position
-from kernels.types import Record, Rows, Words
+from kernels.types import Record, Rows, Words, wide
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -71,7 +71,7 @@ def position_slot(books: Books, account: int, market: int) -> int:
 @kernel
 def leverage_of(position: Record, market: Record) -> int:
     """The leverage in force: the position's own, else its market's default."""
-    return position["leverage"] if position["leverage"] > 0 else market["leverage_default"]
+    return wide(position["leverage"]) if wide(position["leverage"]) > 0 else market["leverage_default"]
 
 
 @kernel
@@ -104,7 +104,7 @@ def book_leg(
     cash += dcash
     transfer = 0
     cover = 0
-    isolated = 1 if position["mode"] == 0 else 0
+    isolated = 1 if wide(position["mode"]) == 0 else 0
     if size == 0:
         transfer, cover = close_out(cash, isolated, insurance_e6)
     elif isolated == 1 and (abs(size) > abs(old) or (size > 0) != (old > 0)):
@@ -135,14 +135,14 @@ def book_leg(
 @kernel
 def commit_leg(books: Books, position: Record, leg: Record, market: Record) -> int:
     """Write a booked leg: position, market sums, free balance, insurance, house. Returns its slot."""
-    slot = position_slot(books, leg["account"], leg["market"])
+    slot = position_slot(books, wide(leg["account"]), wide(leg["market"]))
     row = books.positions[slot]
     touch_sums(market, row["size"], row["idx"], position["size"], market["index_e6"])
     market["sum_cash"] += position["cash"] - row["cash"]
     market["sum_rem"] += position["rem"] - row["rem"]
     market["moved_in"] += leg["transfer"] + leg["cover"] - leg["fee"]
     market["fees_e6"] += leg["fee"]
-    books.accounts[leg["account"]]["free_e6"] -= leg["transfer"]
+    books.accounts[wide(leg["account"])]["free_e6"] -= leg["transfer"]
     books.accounts[0]["free_e6"] -= leg["cover"]
     books.meta[0]["house_e6"] += leg["fee"]
     books.positions[slot] = position
@@ -176,14 +176,19 @@ def sums_stay_within(sums: Words, leg: Record, dcash: int, old_size: int, new_si
 @kernel
 def check_fill(books: Books, fill: Record) -> int:
     """Why this fill cannot be booked at all, or 0."""
-    if known_market(books, fill["market"]) == 0:
+    if known_market(books, wide(fill["market"])) == 0:
         return _UNKNOWN_MARKET
     accounts = books.meta[0]["accounts"]
-    if fill["maker"] < 1 or fill["maker"] >= accounts or fill["taker"] < 1 or fill["taker"] >= accounts:
+    if (
+        wide(fill["maker"]) < 1
+        or wide(fill["maker"]) >= accounts
+        or wide(fill["taker"]) < 1
+        or wide(fill["taker"]) >= accounts
+    ):
         return _UNKNOWN_ACCOUNT
     if fill["price"] < PRICE_MIN or fill["price"] > PRICE_MAX:
         return _PRICE
-    size_max = books.markets[fill["market"]]["size_max"]
+    size_max = books.markets[wide(fill["market"])]["size_max"]
     if fill["size"] == 0 or fill["size"] > size_max or fill["size"] < -size_max:
         return _SIZE
     return _OK
@@ -196,7 +201,7 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
     if why != _OK:
         return why
     meta = books.meta[0]
-    m = fill["market"]
+    m = wide(fill["market"])
     market = books.markets[m]
     quote, ok = quote_of(fill["size"], fill["price"], market["quote_mul"], market["quote_div"])
     if ok == 0:
@@ -206,15 +211,15 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
     start_sums(books, market, scratch.sums)
     insurance = books.accounts[0]["free_e6"]
     for k in range(2):
-        account = fill["maker"] if k == 0 else fill["taker"]
+        account = wide(fill["maker"]) if k == 0 else wide(fill["taker"])
         side = -1 if k == 0 else 1
         free = books.accounts[account]["free_e6"]
-        if k == 1 and fill["maker"] == account:
+        if k == 1 and wide(fill["maker"]) == account:
             work[1] = work[0]
             free -= legs[n_legs]["transfer"]
         else:
             load_position(books, work, k, account, m)
-        tier = books.tiers[books.accounts[account]["tier"]]
+        tier = books.tiers[wide(books.accounts[account]["tier"])]
         fee, ok = fee_of(quote, tier["maker_e9"] if k == 0 else tier["taker_e9"])
         leg = legs[n_legs + k]
         leg["ordinal"] = meta["ordinal"]
@@ -257,7 +262,7 @@ def load_position(books: Books, work: Rows, k: int, account: int, m: int) -> Non
 @kernel
 def watch_fill(books: Books, fill: Record, touched: Words) -> None:
     """After a booked fill: off the mark's band, or an account below zero → halt the market, freeze both."""
-    m = fill["market"]
+    m = wide(fill["market"])
     market = books.markets[m]
     mark = market["mark"]
     bad = 0
@@ -270,14 +275,14 @@ def watch_fill(books: Books, fill: Record, touched: Words) -> None:
         price = mark if mark > 0 else fill["price"]
         worth, _ = value_floor(row["size"], price, market["quote_mul"], market["quote_div"])
         equity = row["cash"] + worth
-        if row["mode"] != 0:
-            equity += books.accounts[row["account"]]["free_e6"]
+        if wide(row["mode"]) != 0:
+            equity += books.accounts[wide(row["account"])]["free_e6"]
         lowest = min(lowest, equity)
     if bad == 0 and lowest >= 0:
         return
     set_market_state(books, m, MARKET_HALTED, 1, 0)
     for k in range(2):
-        account = books.positions[touched[k]]["account"]
-        if books.accounts[account]["flags"] & ACCOUNT_FROZEN == 0:
+        account = wide(books.positions[touched[k]]["account"])
+        if wide(books.accounts[account]["flags"]) & ACCOUNT_FROZEN == 0:
             books.accounts[account]["flags"] |= ACCOUNT_FROZEN
             emit_account_state(books, account, m, lowest)

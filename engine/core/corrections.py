@@ -7,7 +7,7 @@ from engine.core.state import Books
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal
 from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_FROZEN, MARKET_FROZEN, MARKET_HALTED
-from kernels.types import Record
+from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
 _BATCH = int(Refusal.BATCH_OUT_OF_ORDER)
@@ -26,7 +26,7 @@ _ACCOUNT = int(CorrectionKind.ACCOUNT)
 def apply_outcome(books: Books, frame: Record) -> int:
     """A finalized transaction, or a batch all of whose transactions are. Batches settle in order."""
     meta = books.meta[0]
-    stage = frame["stage"]
+    stage = wide(frame["stage"])
     if stage == _SETTLED:
         if frame["batch"] != meta["settled_batch"] + 1:
             return _BATCH
@@ -42,11 +42,11 @@ def apply_outcome(books: Books, frame: Record) -> int:
 @kernel
 def apply_correction(books: Books, frame: Record) -> int:
     """Close open refusals; a market without any is no longer frozen."""
-    kind = frame["kind"]
+    kind = wide(frame["kind"])
     if kind == _VOID or kind == _REPLACED:
-        return close_refusal(books, frame["refused_source"], frame["refused_seq"])
+        return close_refusal(books, wide(frame["refused_source"]), frame["refused_seq"])
     if kind == _MARKET:
-        return close_market(books, frame["market"])
+        return close_market(books, wide(frame["market"]))
     if kind == _ACCOUNT:
         return thaw_account(books, frame["refused_seq"])
     return _KIND
@@ -59,8 +59,8 @@ def close_refusal(books: Books, source: int, seq: int) -> int:
     rows = books.refusals
     count = meta["open_refusals"]
     for k in range(count):
-        if rows[k]["source"] == source and rows[k]["seq"] == seq:
-            m = rows[k]["market"]
+        if wide(rows[k]["source"]) == source and rows[k]["seq"] == seq:
+            m = wide(rows[k]["market"])
             for j in range(k, count - 1):
                 rows[j] = rows[j + 1]
             meta["open_refusals"] = count - 1
@@ -84,7 +84,7 @@ def close_market(books: Books, m: int) -> int:
     rows = books.refusals
     kept = 0
     for k in range(meta["open_refusals"]):
-        if rows[k]["market"] != m:
+        if wide(rows[k]["market"]) != m:
             rows[kept] = rows[k]
             kept += 1
     meta["open_refusals"] = kept
@@ -98,7 +98,7 @@ def thaw_account(books: Books, account: int) -> int:
     """End an account's freeze."""
     if account < 0 or account >= books.meta[0]["accounts"]:
         return _NOTHING
-    if books.accounts[account]["flags"] & ACCOUNT_FROZEN == 0:
+    if wide(books.accounts[account]["flags"]) & ACCOUNT_FROZEN == 0:
         return _NOTHING
     books.accounts[account]["flags"] &= ~ACCOUNT_FROZEN
     emit_account_state(books, account, -1, 0)

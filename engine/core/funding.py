@@ -30,7 +30,7 @@ from kernels.layouts import (
     STATUS_NONE,
 )
 from kernels.oracle import consensus, median3, rescale
-from kernels.types import Record
+from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -50,10 +50,10 @@ _SECOND = int(TickKind.SECOND)
 @kernel
 def feed_slot(books: Books, frame: Record) -> int:
     """Which observation slot of its market the frame fills, or -1 if no such feed is registered."""
-    kind = frame["kind"]
-    base = frame["market"] * FEED_SLOTS
+    kind = wide(frame["kind"])
+    base = wide(frame["market"]) * FEED_SLOTS
     if kind == _ORACLE:
-        k = frame["feed"]
+        k = wide(frame["feed"])
         if k < 0 or k >= MAX_PROVIDERS or books.feeds[base + k]["weight"] <= 0:
             return -1
         return base + k
@@ -69,14 +69,14 @@ def feed_slot(books: Books, frame: Record) -> int:
 @kernel
 def apply_observation(books: Books, frame: Record) -> int:
     """Keep the newest observation of a feed, in its market's price units (nearest, ties to even)."""
-    m = frame["market"]
+    m = wide(frame["market"])
     if known_market(books, m) == 0:
         return _UNKNOWN_MARKET
     slot = feed_slot(books, frame)
     if slot < 0:
         return _UNKNOWN_FEED
     market = books.markets[m]
-    shift = frame["expo"] + market["price_exp"] - market["lot_exp"]
+    shift = wide(frame["expo"]) + market["price_exp"] - market["lot_exp"]
     price, ok1 = rescale(frame["price"], shift)
     conf, ok2 = rescale(frame["conf"], shift)
     if ok1 == 0 or ok2 == 0 or price < PRICE_MIN or price > PRICE_MAX or conf < 0 or frame["publish_ns"] <= 0:
@@ -195,7 +195,7 @@ def apply_tick(books: Books, frame: Record) -> int:
     OPEN starts or resumes the clock: what lies between was paused and is neither sampled nor paid.
     """
     meta = books.meta[0]
-    now, kind = frame["now_ns"], frame["kind"]
+    now, kind = frame["now_ns"], wide(frame["kind"])
     if kind != _OPEN and kind != _SECOND:
         return _KIND
     if now <= meta["now_ns"] or now <= 0:

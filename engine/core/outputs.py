@@ -6,7 +6,7 @@ from engine.core.state import Books
 from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Source, Template
 from kernels.jit import kernel
 from kernels.layouts import MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
-from kernels.types import Record
+from kernels.types import Record, wide
 
 _REFUSAL = int(Template.REFUSAL)
 _ASSIGNED = int(Template.ACCOUNT_ASSIGNED)
@@ -45,7 +45,7 @@ def emit(books: Books, template: int, market: int, w0: int, w1: int, w2: int, w3
 def emit_assigned(books: Books, account: int) -> None:
     """Tell the number the engine gave to a public key."""
     row = books.accounts[account]
-    word = pair(account, row["tier"])
+    word = pair(account, wide(row["tier"]))
     emit(books, _ASSIGNED, -1, row["key0"], row["key1"], row["key2"], row["key3"], word)
 
 
@@ -62,7 +62,7 @@ def emit_market_state(books: Books, market: int, reason: int) -> None:
 def emit_account_state(books: Books, account: int, market: int, equity_e6: int) -> None:
     """Tell that an account is frozen, or no longer."""
     meta = books.meta[0]
-    word = pair(account, books.accounts[account]["flags"])
+    word = pair(account, wide(books.accounts[account]["flags"]))
     emit(books, _ACCOUNT_STATE, market, meta["ordinal"], equity_e6, meta["now_ns"], word, 0)
 
 
@@ -86,11 +86,11 @@ def refuse(books: Books, head: Record, account: int, reason: int, detail: int) -
     """
     meta = books.meta[0]
     meta["refused"] += 1
-    source = head["source"]
+    source = wide(head["source"])
     if source == _HINTS[0] or source == _HINTS[1]:
         return
-    market = head["market"]
-    template = head["template"]
+    market = wide(head["market"])
+    template = wide(head["template"])
     emit(
         books,
         _REFUSAL,
