@@ -27,7 +27,13 @@ class GroupCommit:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def durable(self) -> None:
-        """Wait until everything written before the call is on disk. Raises SyncFailed."""
+        """Wait until everything written before the call is on disk. Raises SyncFailed.
+
+        After one failure never again succeeds: a second fdatasync may return well without having written what
+        the first one lost.
+        """
+        if self.failed.done():
+            raise SyncFailed("the devnet ledger can no longer be relied on")
         if self._ledger.durable >= self._ledger.written:
             return
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -60,7 +66,8 @@ class GroupCommit:
                 await loop.run_in_executor(self._thread, self._ledger.sync)
             except SyncFailed as error:
                 self.fail(error)
-                for waiter in group:
+                late, self._waiters = self._waiters, []
+                for waiter in group + late:
                     if not waiter.done():
                         waiter.set_exception(error)
                 return

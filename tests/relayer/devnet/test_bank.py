@@ -2,21 +2,25 @@
 
 import pytest
 from solders.hash import Hash
+from solders.instruction import Instruction
 from solders.keypair import Keypair
+from solders.message import MessageV1, TransactionConfig
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
+from relayer.chain.messages import MEMO_PROGRAM, PACKET_LIMIT_BYTES, parse_memo
 from relayer.devnet.bank import (
     BLOCKHASH_LIFE_BLOCKS,
     FINALIZED_AFTER_SLOTS,
     FIRST_SLOT,
+    V1_LIMIT_BYTES,
     Bank,
     Refusal,
     commitment_slot,
     confirmation_of,
 )
 from relayer.signer.keyfile import KeyfileSigner
-from tests.relayer.devnet.transactions import SEED, SIGNER, memo, parsed
+from tests.relayer.devnet.transactions import KEYPAIR, SEED, SIGNER, memo, parsed
 
 
 @pytest.fixture
@@ -157,3 +161,15 @@ def test_a_fork_has_other_hashes_above_its_root() -> None:
 
 def test_an_unknown_blockhash_is_refused(bank: Bank) -> None:
     assert refused(bank, memo(Hash.default()).wire).data["err"] == "BlockhashNotFound"
+
+
+def test_a_v1_transaction_lands_and_reads_back(bank: Bank) -> None:
+    limits = TransactionConfig(compute_unit_limit=50_000)
+    instruction = Instruction(MEMO_PROGRAM, b"v" * 2_000, [])
+    message = MessageV1.try_compile(SIGNER.public_key, [instruction], bank.blockhash(bank.slot), limits)
+    wire = bytes(VersionedTransaction(message, [KEYPAIR]))
+    assert PACKET_LIMIT_BYTES < len(wire) < V1_LIMIT_BYTES
+    landed = bank.accept(bank.parse(wire))
+    assert landed.err is None
+    assert parse_memo(wire) == b"v" * 2_000
+    assert refused(bank, wire).data["err"] == "AlreadyProcessed"

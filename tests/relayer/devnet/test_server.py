@@ -107,6 +107,9 @@ def test_a_failed_sync_answers_nothing_and_ends_the_server(tmp_path: Path) -> No
             await stage.client.send_transaction(signed.wire)
         with pytest.raises(SyncFailed):
             await asyncio.wait_for(stage.server.failed, 1)
+        stage.node.ledger.sync = lambda: None  # type: ignore[method-assign]
+        with pytest.raises(RpcUnavailable):
+            await stage.client.slot()
 
     on_stage(tmp_path, play)
 
