@@ -79,27 +79,30 @@ class Simulator:
         self._observed_s = -1
 
     def genesis(self, now_ns: int) -> Frames:
-        """Parameters, accounts and deposits, sealed; no tick. To be called once, before anything else."""
-        if self._matching_seq != 1:
-            raise ValueError("genesis comes once, before the first step")
-        self._matching_seq += self._accounts
+        """Parameters, sealed; the next tick puts them in force. To be called once, before anything else."""
+        if self._stepped_ns:
+            raise ValueError("genesis comes once")
         self._stepped_ns = now_ns
-        return sealed(
-            [
-                genesis_params(
-                    self.markets,
-                    batch_window_ns=self._batch_window_ns,
-                    observation_age_ns=self._observation_age_ns,
-                ),
-                account_frames(seeded_keys(self._seed, _STREAM_KEYS, self._accounts), 1),
-                deposit_frames([INSURANCE_DEPOSIT_E6, *[_DEPOSIT_E6] * self._accounts], 1),
-            ]
+        params = genesis_params(
+            self.markets,
+            batch_window_ns=self._batch_window_ns,
+            observation_age_ns=self._observation_age_ns,
         )
+        return sealed([params])
+
+    def register(self) -> Frames:
+        """Accounts and deposits, sealed. Once, after genesis and a tick: an account's fee tier is in force."""
+        if not self._stepped_ns or self._matching_seq != 1:
+            raise ValueError("register comes once, after genesis")
+        self._matching_seq += self._accounts
+        accounts = account_frames(seeded_keys(self._seed, _STREAM_KEYS, self._accounts), 1)
+        deposits = deposit_frames([INSURANCE_DEPOSIT_E6, *[_DEPOSIT_E6] * self._accounts], 1)
+        return sealed([accounts, deposits])
 
     def step(self, now_ns: int, n_fills: int) -> Frames:
         """What came since the step before, sealed: observations once in each second, then `n_fills` fills."""
         if now_ns <= self._stepped_ns or self._matching_seq == 1:
-            raise ValueError("step needs genesis first, and a later time at every call")
+            raise ValueError("step needs register first, and a later time at every call")
         if not 0 <= n_fills <= FILLS_MAX:
             raise ValueError(f"n_fills must be 0 to {FILLS_MAX}, not {n_fills}")
         observations = self._observe(now_ns)

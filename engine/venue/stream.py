@@ -103,10 +103,11 @@ class ReplayStream:
         )
 
     def genesis(self, *, passes: int = 1) -> Frames:
-        """Parameters (in force at once), accounts, deposits, then the OPEN tick; sealed.
+        """Parameters, the OPEN tick that puts them in force, accounts, deposits; sealed.
 
-        Each account gets three times the notional it trades, `passes` times over for a loop, and 10,000 USDC:
-        nobody can be liquidated. The insurance fund gets its own.
+        Accounts come after the tick because they name a fee tier, which must be in force by then. Each
+        gets three times the notional it trades, `passes` times over for a loop, and 10,000 USDC: nobody
+        can be liquidated. The insurance fund gets its own.
         """
         recording = self._recording
         quotes = deposits_e6(self._trades, recording.markets, len(recording.accounts), passes)
@@ -119,9 +120,9 @@ class ReplayStream:
                     batch_window_ns=self._batch_window_ns,
                     observation_age_ns=self._observation_age_ns,
                 ),
+                open_tick(self.start_s * SECOND_NS, 1),
                 account_frames(recording.accounts, 1),
                 deposit_frames([INSURANCE_DEPOSIT_E6, *quotes], 1),
-                open_tick(self.start_s * SECOND_NS, 1),
             ]
         )
 
