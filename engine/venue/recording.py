@@ -15,7 +15,7 @@ from engine.venue import scales
 from engine.venue.binance_raw import LINE as RAW_LINE
 from engine.venue.binance_raw import BinanceRaw
 from engine.venue.binance_trades import BinanceTrades
-from engine.venue.columns import Columns, TradeParser, column_places
+from engine.venue.columns import Columns, TradeParser, column_places, split_header
 from engine.venue.hl_trades import HlTrades
 from engine.venue.textfile import first_line, open_text
 from kernels.layouts import PRICE_MAX, PRICE_MIN
@@ -110,7 +110,7 @@ def detect(file: str, line: str) -> str:
         raise InputFileError(file, "is empty")
     if RAW_LINE.match(line):
         return BinanceRaw.format
-    header = line.split(",")
+    header = split_header(file, line)
     nearest = max(_CSV_FORMATS, key=lambda form: len(set(form.wanted) & set(header)))
     if len(set(nearest.wanted) & set(header)) < 3:
         known = "; ".join(",".join(form.wanted) for form in _CSV_FORMATS)

@@ -57,6 +57,29 @@ def test_gzip_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> None:
     assert load(path, seed=1).rows == 1
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("quoted", [True, False])
+def test_line_ends_and_quotes_do_not_matter(tmp_path: Path, end: str, last: bool, quoted: bool) -> None:
+    rows = [GOOD.replace("ARB", '"ARB"') if quoted else GOOD] * 2500
+    path = tmp_path / "trades.csv"
+    path.write_bytes((end.join([HL_HEADER, *rows]) + (end if last else "")).encode())
+    recording = load(path, seed=1)
+    assert recording.rows == 2500
+    assert recording.markets[0].symbol == "ARB"
+
+
+def test_a_field_short_is_not_made_up_by_one_too_many_below(hl_file: Callable[..., Path]) -> None:
+    path = hl_file(GOOD, GOOD.removesuffix(",true"), GOOD + ",true", GOOD)
+    with pytest.raises(InputFileError, match="row 2: has 6 fields"):
+        load(path, seed=1)
+
+
+def test_a_blank_line_is_not_a_row(hl_file: Callable[..., Path]) -> None:
+    with pytest.raises(InputFileError, match="row 2: has 1 fields"):
+        load(hl_file(GOOD, "", GOOD), seed=1)
+
+
 def test_equal_rows_are_fills_of_their_own(hl_file: Callable[..., Path]) -> None:
     assert load(hl_file(GOOD, GOOD, GOOD), seed=1).rows == 3
 
