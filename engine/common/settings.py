@@ -64,13 +64,14 @@ class _Section(BaseModel):
 
 
 class EngineSettings(_Section):
-    """The engine process: where it listens, how it groups frames and cuts its journal."""
+    """The engine process: where it listens, how it groups frames, cuts its journal, and who ticks."""
 
     socket: LocalPath
     tcp: str | None = None
     segment_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 34, multiple_of=4096)
     group_frames_max: int = Field(default=8192, ge=1, le=65536)
     ring_frames: int = Field(default=65536, ge=1, le=1 << 24)
+    clock: Literal["live", "driver"] = "live"
 
     @field_validator("socket")
     @classmethod
@@ -105,7 +106,7 @@ class RelayerSettings(_Section):
     keyfile: LocalPath
     page: LocalPath
     poll_ms: int = Field(default=1, ge=1, le=1000)
-    rpc_poll_ms: int = Field(default=50, ge=1, le=60_000)
+    rpc_poll_ms: int = Field(default=50, ge=0, le=60_000)
     inflight_max: int = Field(default=256, ge=1, le=65536)
     rows_per_chunk: int = Field(default=6, ge=1, le=64)
 
@@ -120,11 +121,14 @@ class RelayerSettings(_Section):
 
 
 class DevnetSettings(_Section):
-    """The embedded chain: loopback only. Port 0 takes a free one and keeps it over restarts."""
+    """The embedded chain: loopback only. Port 0 takes a free one and keeps it over restarts.
+
+    slot_ms 0: a slot passes whenever somebody polls, for replays.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
-    slot_ms: int = Field(default=200, ge=1, le=60_000)
+    slot_ms: int = Field(default=200, ge=0, le=60_000)
     data_dir: LocalPath
 
     @field_validator("host")

@@ -1,0 +1,58 @@
+"""The keeper: a process of its own that keeps prezeroed segments ahead, so the engine never waits for one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+from engine.common.errors import JournalFull
+from engine.common.logs import get_logger
+from engine.common.ready import notify_ready
+from engine.common.settings import Settings
+from engine.journal.segment import sync_directory, write_zeros
+from engine.journal.writer import SPARE_DIR
+
+AHEAD = 2
+_PAUSE_S = 0.05
+_FULL_PAUSE_S = 1.0
+
+
+def top_up(directory: Path, segment_bytes: int, ahead: int = AHEAD) -> int:
+    """Make prezeroed segments until `ahead` of them are ready; returns how many it made.
+
+    A segment has its final name only when it is wholly written and synced. JournalFull: no room.
+    """
+    spare = directory / SPARE_DIR
+    spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ready = sorted(p for p in spare.glob("*.ready") if p.stat().st_size == segment_bytes)
+    made = 0
+    number = 1 + max((int(p.stem) for p in spare.glob("*.ready")), default=0)
+    while len(ready) + made < ahead:
+        part = spare / f"{number:016d}.part"
+        write_zeros(part, segment_bytes)
+        part.rename(part.with_suffix(".ready"))
+        sync_directory(spare)
+        made += 1
+        number += 1
+    return made
+
+
+def run(settings: Settings) -> None:
+    """Process entry point: top up until told to stop. A full disk is told once and tried again."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    directory = settings.data_dir / "journal"
+    log = get_logger()
+    notify_ready({"pid": os.getpid()})
+    full = False
+    while not stop.wait(_FULL_PAUSE_S if full else _PAUSE_S):
+        try:
+            top_up(directory, settings.engine.segment_bytes)
+            full = False
+        except JournalFull as error:
+            if not full:
+                log.warning("journal_full", reason=error.line())
+            full = True

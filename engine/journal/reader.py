@@ -1,0 +1,133 @@
+"""Reading the journal: a cursor over segments that yields compacted frames, group by group checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.common.errors import JournalDamaged, WitnessMismatch
+from engine.journal import scan
+from engine.journal.segment import Segment, list_segments
+from kernels.crc32c import words_of
+from kernels.frames import FRAME, FRAME_BYTES
+
+
+class Chunk(NamedTuple):
+    """Frames of consecutive complete groups, headers left out.
+
+    frames: FRAME[n], valid until the next read; witness: the engine's, before the first of them, or -1.
+    """
+
+    frames: NDArray[np.void]
+    witness: int
+
+
+class Cursor(NamedTuple):
+    """A place between two groups: the next slot's position, its epoch, and the CRC chain up to it."""
+
+    position: int = 0
+    epoch: int = 0
+    chain: int = 0
+
+
+class JournalReader:
+    """Reads complete groups from `cursor` on, at most `capacity` frames at a time.
+
+    Slots are read with pread, not mapped: a copy costs nothing beside the CRC, and a file cut short is an
+    error here and not a signal.
+    """
+
+    def __init__(self, directory: Path, *, capacity: int = 65_536, cursor: Cursor | None = None) -> None:
+        self.directory = directory
+        self.cursor = cursor or Cursor()
+        self._out = np.zeros(capacity, FRAME)
+        self._raw = np.zeros(2 * capacity + 1, FRAME)
+        self._witnesses = np.zeros(2, np.int64)
+        self._segment: Segment | None = None
+        self._fd = -1
+
+    def close(self) -> None:
+        """Let go of the open segment."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._segment = -1, None
+
+    def read(self, upto: int | None = None) -> Chunk:
+        """The next frames, none beyond position `upto` (None: the last complete group, wherever that is).
+
+        An empty chunk means there is nothing more for now. JournalDamaged: a group that must be there is not.
+        """
+        while True:
+            if self._segment is None and not self._open_next():
+                return Chunk(self._out[:0], -1)
+            chunk, why = self._scan(upto)
+            if len(chunk.frames):
+                return chunk
+            if upto is not None and self.cursor.position >= upto:
+                return chunk
+            if why == scan.BROKEN and upto is not None:
+                raise self._damage()
+            if not self._roll():
+                if upto is not None and why == scan.BLANK:
+                    raise self._damage()
+                return chunk
+
+    def _scan(self, upto: int | None) -> tuple[Chunk, int]:
+        assert self._segment is not None
+        cursor, first = self.cursor, self._segment.first_position
+        wanted = len(self._raw) if upto is None else min(len(self._raw), upto - cursor.position)
+        view = self._raw.view(np.uint8).data[: max(0, wanted) * FRAME_BYTES]
+        got = os.preadv(self._fd, [view], (cursor.position - first) * FRAME_BYTES) // FRAME_BYTES
+        row, made, chain, why = scan.scan_groups(
+            words_of(self._raw), 0, got, cursor.position, self._segment.epoch, cursor.chain,
+            words_of(self._out), len(self._out), self._witnesses,
+        )  # fmt: skip
+        self.cursor = Cursor(cursor.position + row, self._segment.epoch, chain)
+        return Chunk(self._out[:made], int(self._witnesses[0]) if self._witnesses[1] else -1), why
+
+    def _open_next(self) -> bool:
+        """Open the newest segment that can hold the cursor's position."""
+        at = self.cursor
+        fitting = [
+            s
+            for s in list_segments(self.directory)
+            if s.first_position <= at.position and s.epoch >= at.epoch
+        ]
+        if not fitting:
+            return False
+        self._fd, self._segment = os.open(fitting[-1].path, os.O_RDONLY), fitting[-1]
+        return True
+
+    def _roll(self) -> bool:
+        """Go on in the newest segment that starts where this one ends, if there is one."""
+        here = self._segment
+        starting = [s for s in list_segments(self.directory) if s.first_position == self.cursor.position]
+        if not starting or starting[-1] == here:
+            return False
+        self.close()
+        self._fd, self._segment = os.open(starting[-1].path, os.O_RDONLY), starting[-1]
+        return True
+
+    def _damage(self) -> JournalDamaged:
+        assert self._segment is not None
+        offset = (self.cursor.position - self._segment.first_position) * FRAME_BYTES
+        return JournalDamaged(
+            f"{self._segment.path.name}: damaged at offset {offset}, before the durable end; restore the file",
+            segment=self._segment.path.name,
+            offset=offset,
+        )
+
+
+def check_witness(expected: int, own: int, position: int) -> None:
+    """WitnessMismatch unless a follower's witness equals the engine's before `position`."""
+    if expected >= 0 and expected != own:
+        raise WitnessMismatch(
+            f"results differ from the engine's before position {position}: witness {own:08x}, engine {expected:08x}",
+            position=position,
+            own=own,
+            engine=expected,
+        )

@@ -1,0 +1,112 @@
+"""What an engine does to a journal before it writes: lock, fold, judge the tail, make it durable.
+
+Damage is told from a torn tail by the headers behind it: a header that says the damaged place was durable
+makes it damage, and nothing is touched; otherwise the tail was never acknowledged and is cut.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.common.errors import JournalDamaged, JournalLocked, SyncFailed
+from engine.journal import scan
+from engine.journal.reader import Cursor
+from engine.journal.segment import Segment, list_segments, sync_directory
+from kernels.crc32c import words_of
+from kernels.frames import FRAME, FRAME_BYTES
+
+
+class JournalLock:
+    """Holds the journal for this process; the second engine is refused. Freed when the process ends."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise JournalLocked(
+                f"{directory}: another engine holds this journal; stop it first", path=str(directory)
+            ) from error
+
+    def release(self) -> None:
+        """Give the journal back."""
+        os.close(self._fd)
+
+
+class Tail(NamedTuple):
+    """Where a journal ends: cursor behind the last complete group, newest epoch, frames cut off as torn."""
+
+    cursor: Cursor
+    epoch: int
+    torn_bytes: int
+
+
+def judge_tail(directory: Path, cursor: Cursor) -> Tail:
+    """Check what lies behind the last complete group, without changing it.
+
+    JournalDamaged: a later header says that this place was durable. Names segment and offset.
+    """
+    segments = list_segments(directory)
+    torn = 0
+    durable = -1
+    for segment in _unfinished(segments, cursor):
+        at = max(0, cursor.position - segment.first_position)
+        raw = _slots(segment)
+        words = words_of(raw)
+        durable = max(durable, scan.later_durable(words, at, len(raw), segment.first_position + at))
+        torn += (scan.last_used(words, at, len(raw)) - at) * FRAME_BYTES
+    if durable > cursor.position:
+        here = [s for s in segments if s.first_position <= cursor.position][-1:] or segments[:1]
+        offset = max(0, cursor.position - here[0].first_position) * FRAME_BYTES
+        raise JournalDamaged(
+            f"{here[0].path.name}: damaged at offset {offset}, before durable position {durable};"
+            " restore the file from a copy",
+            segment=here[0].path.name,
+            offset=offset,
+        )
+    return Tail(cursor, max((s.epoch for s in segments), default=0), torn)
+
+
+def _unfinished(segments: list[Segment], cursor: Cursor) -> list[Segment]:
+    """Segments whose end is not behind the cursor: a segment ends where its successor starts."""
+    starts = [s.first_position for s in segments[1:]]
+    return [
+        s
+        for k, s in enumerate(segments)
+        if k == len(starts) or starts[k] > max(cursor.position, s.first_position)
+    ]
+
+
+def _slots(segment: Segment) -> NDArray[np.void]:
+    return np.fromfile(segment.path, FRAME, count=segment.slots)
+
+
+def harden_tail(directory: Path, tail: Tail) -> None:
+    """Zero what is torn, rewrite what is kept of the last segments, sync both.
+
+    The page cache may hold what the disk never got (a failed sync marks pages clean), so the bytes behind
+    the last header are written again before a new epoch relies on them. SyncFailed ends the process.
+    """
+    cursor = tail.cursor
+    for segment in _unfinished(list_segments(directory), cursor):
+        keep = max(0, cursor.position - segment.first_position)
+        fd = os.open(segment.path, os.O_RDWR)
+        try:
+            size = os.fstat(fd).st_size
+            kept = os.pread(fd, keep * FRAME_BYTES, 0)
+            os.pwrite(fd, kept, 0)
+            os.pwrite(fd, bytes(size - len(kept)), len(kept))
+            os.fsync(fd)
+        except OSError as error:
+            raise SyncFailed(f"{segment.path}: cannot make the tail durable: {error.strerror}") from error
+        finally:
+            os.close(fd)
+    sync_directory(directory)

@@ -1,0 +1,115 @@
+"""Segments: files of 64-byte slots, prezeroed, one epoch each, never recycled.
+
+A slot's position is its number in the whole journal; it only addresses the file. Every segment begins with a
+group header that holds no frames and says which epoch it belongs to and what was durable when it was opened.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.common.errors import JournalError, JournalFull
+from kernels import frames as f
+from kernels.crc32c import seal_frames, words_of
+from kernels.frames import FRAME_BYTES, Source, Template
+
+_NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
+_ZERO_CHUNK = bytes(1 << 20)
+
+
+class Segment(NamedTuple):
+    """One segment file: its epoch, and the position of its first slot."""
+
+    path: Path
+    epoch: int
+    first_position: int
+
+    @property
+    def slots(self) -> int:
+        """How many slots the file has room for."""
+        return self.path.stat().st_size // FRAME_BYTES
+
+
+def segment_path(directory: Path, epoch: int, first_position: int) -> Path:
+    """Where a segment lies."""
+    return directory / f"{epoch:08d}-{first_position:016d}.seg"
+
+
+def list_segments(directory: Path) -> list[Segment]:
+    """Every segment of a journal, oldest first. JournalError: names that contradict each other."""
+    found = []
+    for path in directory.glob("*.seg"):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise JournalError(f"{path}: not a segment name; move it away", path=str(path))
+        found.append(Segment(path, int(match[1]), int(match[2])))
+    found.sort(key=lambda s: (s.first_position, s.epoch))
+    for before, after in itertools.pairwise(found):
+        if after.epoch < before.epoch:
+            raise JournalError(f"{after.path}: epoch {after.epoch} follows epoch {before.epoch}")
+    return found
+
+
+def group_header(
+    *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
+) -> NDArray[np.void]:
+    """A sealed group header for `count` frames that start after it at `position` + 1.
+
+    Everything before a header is synced when it is written, so `durable_upto` is its own position.
+    """
+    header = f.new_frames(Template.GROUP, 1, source=Source.ENGINE)
+    fill_header(
+        header, position=position, count=count, epoch=epoch, time_ns=time_ns, chain=chain, witness=witness
+    )
+    return header
+
+
+def fill_header(
+    header: NDArray[np.void], *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
+) -> None:
+    """Write the fields of a group header in place and seal it. header: GROUP[1]."""
+    row = header[0]
+    row["seq"] = position + 1
+    row["market"] = -1
+    row["first_position"] = position + 1
+    row["durable_upto"] = position
+    row["time_ns"] = time_ns
+    row["count"] = count
+    row["epoch"] = epoch
+    row["chain"] = chain
+    row["witness"] = witness
+    seal_frames(words_of(header), 0, 1)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in `directory` durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_zeros(path: Path, size: int) -> None:
+    """Create `path` with `size` written zero bytes, synced: blocks are allocated, later syncs move no metadata.
+
+    JournalFull if the disk has no room; what was written is removed.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        left = size
+        while left:
+            left -= os.write(fd, _ZERO_CHUNK[: min(left, len(_ZERO_CHUNK))])
+        os.fsync(fd)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise JournalFull(f"{path}: no room for a segment of {size} bytes: {error.strerror}") from error
+    finally:
+        os.close(fd)

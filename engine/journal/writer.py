@@ -1,0 +1,128 @@
+"""Writing the journal: one group per write and sync, new segments ahead, a new epoch at every start."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+from engine.common.errors import JournalFull, SyncFailed
+from engine.journal.head import HeadPage
+from engine.journal.recovery import Tail
+from engine.journal.segment import fill_header, group_header, segment_path, sync_directory, write_zeros
+from kernels.crc32c import chain_frames, words_of
+from kernels.frames import FRAME, FRAME_BYTES, GROUP, Source, Template, new_frames
+
+SPARE_DIR = "ahead"
+
+
+class JournalWriter:
+    """Appends groups. The caller fills `frames[:count]`, then commits; durable when `commit` returns.
+
+    frames: FRAME[group_frames_max]; the slot before them is the group's header, so a group is one write.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        tail: Tail,
+        *,
+        segment_bytes: int,
+        group_frames_max: int,
+        time_ns: int,
+        witness: int,
+    ) -> None:
+        self.directory = directory
+        self.epoch = tail.epoch + 1
+        self.position = tail.cursor.position
+        self.chain = tail.cursor.chain
+        self._segment_bytes = segment_bytes
+        self._block = np.zeros(group_frames_max + 1, FRAME)
+        self._header = self._block[:1].view(GROUP)
+        self._header[:] = new_frames(Template.GROUP, 1, source=Source.ENGINE)
+        self._bytes = self._block.view(np.uint8).data
+        self.frames = self._block[1:]
+        self.sync_ns = 0
+        self._fd = -1
+        self._first = 0
+        self._open_segment(time_ns, witness)
+
+    def commit(self, count: int, time_ns: int, witness: int) -> int:
+        """Write `frames[:count]` as one group and sync it. Returns the position behind it.
+
+        witness: of the books before this group. SyncFailed: what is on disk is unknown, the process must end.
+        JournalFull: nothing was written, the frames may be offered again later.
+        """
+        if (self.position - self._first + 1 + count) * FRAME_BYTES > self._segment_bytes:
+            self._open_segment(time_ns, witness)
+        chain = int(chain_frames(words_of(self._block), 1, 1 + count, self.chain))
+        fill_header(
+            self._header,
+            position=self.position,
+            count=count,
+            epoch=self.epoch,
+            time_ns=time_ns,
+            chain=chain,
+            witness=witness,
+        )
+        self._write(self._bytes[: (count + 1) * FRAME_BYTES], (self.position - self._first) * FRAME_BYTES)
+        self.chain = chain
+        self.position += count + 1
+        return self.position
+
+    def close(self) -> None:
+        """Let go of the segment."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, data: memoryview, offset: int) -> None:
+        try:
+            done = 0
+            while done < len(data):
+                done += os.pwrite(self._fd, data[done:], offset + done)
+            began = time.perf_counter_ns()
+            os.fdatasync(self._fd)
+            self.sync_ns += time.perf_counter_ns() - began
+        except OSError as error:
+            raise SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}") from error
+
+    def _open_segment(self, time_ns: int, witness: int) -> None:
+        path = segment_path(self.directory, self.epoch, self.position)
+        self._take_spare(path)
+        self.close()
+        self._fd = os.open(path, os.O_RDWR)
+        self._first = self.position
+        header = group_header(
+            position=self.position,
+            count=0,
+            epoch=self.epoch,
+            time_ns=time_ns,
+            chain=self.chain,
+            witness=witness,
+        )
+        self._write(header.view(np.uint8).data, 0)
+        sync_directory(self.directory)
+        self.position += 1
+
+    def _take_spare(self, path: Path) -> None:
+        """Move a prezeroed segment into place, or write one now."""
+        for spare in sorted((self.directory / SPARE_DIR).glob("*.ready")):
+            if spare.stat().st_size == self._segment_bytes:
+                spare.rename(path)
+                return
+        temporary = path.with_suffix(".new")
+        try:
+            write_zeros(temporary, self._segment_bytes)
+            temporary.rename(path)
+        except OSError as error:
+            raise JournalFull(f"{path}: cannot open a new segment: {error.strerror}") from error
+
+
+def publish(head: HeadPage, writer: JournalWriter, ordinal: int) -> None:
+    """Tell followers what is durable. Epoch first: a reader never takes new positions for the old epoch's."""
+    head.row["epoch"] = writer.epoch
+    head.row["ordinal"] = ordinal
+    head.row["durable"] = writer.position
