@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import JournalDamaged, WitnessMismatch
-from engine.journal import scan
 from engine.journal.segment import Segment, list_segments
+from kernels import groups
 from kernels.crc32c import words_of
 from kernels.frames import FRAME, FRAME_BYTES
 
@@ -69,10 +69,10 @@ class JournalReader:
                 return chunk
             if upto is not None and self.cursor.position >= upto:
                 return chunk
-            if why == scan.BROKEN and upto is not None:
+            if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
-                if upto is not None and why == scan.BLANK:
+                if upto is not None and why == groups.BLANK:
                     raise self._damage()
                 return chunk
 
@@ -82,7 +82,7 @@ class JournalReader:
         wanted = len(self._raw) if upto is None else min(len(self._raw), upto - cursor.position)
         view = self._raw.view(np.uint8).data[: max(0, wanted) * FRAME_BYTES]
         got = os.preadv(self._fd, [view], (cursor.position - first) * FRAME_BYTES) // FRAME_BYTES
-        row, made, chain, why = scan.scan_groups(
+        row, made, chain, why = groups.scan_groups(
             words_of(self._raw), 0, got, cursor.position, self._segment.epoch, cursor.chain,
             words_of(self._out), len(self._out), self._witnesses,
         )  # fmt: skip

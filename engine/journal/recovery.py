@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import JournalDamaged, JournalLocked, SyncFailed
-from engine.journal import scan
 from engine.journal.reader import Cursor
 from engine.journal.segment import Segment, list_segments, sync_directory
+from kernels import groups
 from kernels.crc32c import words_of
 from kernels.frames import FRAME, FRAME_BYTES
 
@@ -61,8 +61,8 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
         at = max(0, cursor.position - segment.first_position)
         raw = _slots(segment)
         words = words_of(raw)
-        durable = max(durable, scan.later_durable(words, at, len(raw), segment.first_position + at))
-        torn += (scan.last_used(words, at, len(raw)) - at) * FRAME_BYTES
+        durable = max(durable, groups.later_durable(words, at, len(raw), segment.first_position + at))
+        torn += (groups.last_used(words, at, len(raw)) - at) * FRAME_BYTES
     if durable > cursor.position:
         here = [s for s in segments if s.first_position <= cursor.position][-1:] or segments[:1]
         offset = max(0, cursor.position - here[0].first_position) * FRAME_BYTES

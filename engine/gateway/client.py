@@ -1,0 +1,267 @@
+"""A client of the gateway: sends sealed frames in order, keeps them until acked, resends after a break.
+
+What a driver, a feed, the relayer or a matching engine in Python uses. One connection may carry several
+sources, and the order in which their frames are sent is the order in which they are journaled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.common.errors import ConnectionLost, LostData, TransportFault
+from engine.gateway.session import sealed
+from kernels import frames as f
+from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
+
+SOURCES_MAX = 16
+_RETRY_FIRST_S, _RETRY_MAX_S = 0.02, 0.5
+_FATAL = {Fault.BAD_CRC, Fault.WRONG_SCHEMA, Fault.UNKNOWN_TEMPLATE, Fault.SPARE_NOT_ZERO, Fault.CONFLICT,
+          Fault.SOURCE_FORBIDDEN, Fault.NO_HELLO}  # fmt: skip
+
+
+class Status(NamedTuple):
+    """The engine's own word on its state."""
+
+    ordinal: int
+    digest: bytes
+
+
+class _Unacked(NamedTuple):
+    frames: NDArray[np.void]
+    upto: dict[int, int]  # highest seq per source in it
+
+
+class _Wire(asyncio.Protocol):
+    def __init__(self, client: EngineClient) -> None:
+        self._client = client
+        self._rest = b""
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.lost = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        data = self._rest + data
+        whole = len(data) // FRAME_BYTES * FRAME_BYTES
+        self._rest = data[whole:]
+        self._client._received(np.frombuffer(data[:whole], FRAME))
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.writable.set()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+
+class EngineClient:
+    """One session for `sources`. `window_frames` bounds what is sent and not yet acked.
+
+    on_output: called with each new output frame (FRAME record), in order, each once.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        sources: Iterable[Source],
+        *,
+        window_frames: int = 65_536,
+        patience_s: float = 30.0,
+        last_output: int = 0,
+        on_output: Callable[[np.void], None] | None = None,
+    ) -> None:
+        self._socket = str(socket)
+        self._sources = [int(s) for s in sources]
+        self._window = window_frames
+        self._patience_s = patience_s
+        self._on_output = on_output
+        self.last_output = last_output
+        self.acked = [0] * SOURCES_MAX
+        self.reconnects = 0
+        self._unacked: collections.deque[_Unacked] = collections.deque()
+        self._unacked_frames = 0
+        self._progress = asyncio.Event()
+        self._transport: asyncio.Transport | None = None
+        self._wire: _Wire | None = None
+        self._welcomes: dict[int, np.void] = {}
+        self._status: asyncio.Future[Status] | None = None
+        self._fatal: Exception | None = None
+
+    async def connect(self) -> dict[int, int]:
+        """Say hello for every source; returns each one's last durable seq. Retries until out of patience."""
+        deadline = time.monotonic() + self._patience_s
+        pause = _RETRY_FIRST_S
+        while True:
+            try:
+                return await self._connect_once()
+            except (OSError, ConnectionLost, TimeoutError) as error:
+                if self._fatal is not None:
+                    raise self._fatal from error
+                if time.monotonic() + pause > deadline:
+                    raise ConnectionLost(f"{self._socket}: no engine answers; is it running?") from error
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _RETRY_MAX_S)
+
+    async def _connect_once(self) -> dict[int, int]:
+        loop = asyncio.get_running_loop()
+        self._welcomes = {}
+        transport, wire = await loop.create_unix_connection(lambda: _Wire(self), self._socket)
+        self._transport, self._wire = transport, wire
+        transport.set_write_buffer_limits(high=1 << 20)
+        for source in self._sources:
+            hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
+            hello["acked_seq"], hello["last_output"] = self.acked[source], self.last_output
+            transport.write(sealed(hello))
+        deadline = loop.time() + self._patience_s
+        while len(self._welcomes) < len(self._sources):
+            await self._step(deadline, "no welcome")
+        last = {source: int(self._welcomes[source]["last_seq"]) for source in self._sources}
+        for source, seq in last.items():
+            self._acknowledged(source, seq)
+        self._resend(last)
+        return last
+
+    def _resend(self, last: dict[int, int]) -> None:
+        """Send again what the engine does not have yet, in the original order, byte-identical."""
+        assert self._transport is not None
+        durable = np.zeros(256, np.int64)
+        for source, seq in last.items():
+            durable[source] = seq
+        for item in self._unacked:
+            missing = item.frames["seq"] > durable[item.frames["source"]]
+            self._transport.write(item.frames[missing].tobytes())
+
+    async def send(self, frames: NDArray[np.void]) -> None:
+        """Send sealed frames; waits while the window or the socket is full. Reconnects by itself."""
+        frames = frames.view(FRAME)
+        upto = {
+            source: int(seqs.max())
+            for source in self._sources
+            if len(seqs := frames["seq"][frames["source"] == source])
+        }
+        while self._unacked_frames and self._unacked_frames + len(frames) > self._window:
+            await self._settle()
+        if self._transport is None:
+            await self._reconnect()
+        self._unacked.append(_Unacked(frames, upto))
+        self._unacked_frames += len(frames)
+        assert self._transport is not None and self._wire is not None
+        self._transport.write(frames.view(np.uint8).data)
+        if not self._wire.writable.is_set():
+            await self._settle()
+
+    async def drain(self) -> None:
+        """Wait until everything sent is durable and booked."""
+        while self._unacked:
+            await self._settle()
+
+    async def status(self) -> Status:
+        """Ordinal and digest of the live state, after everything sent is acked."""
+        await self.drain()
+        request = f.new_frames(Template.STATUS_REQUEST, 1, source=Source.ENGINE, first_seq=0)
+        request["kind"] = int(StatusKind.DIGEST)
+        self._status = asyncio.get_running_loop().create_future()
+        assert self._transport is not None
+        self._transport.write(sealed(request))
+        return await asyncio.wait_for(self._status, self._patience_s)
+
+    async def close(self) -> None:
+        """Leave; unacked frames stay with the caller."""
+        if self._transport is not None:
+            self._transport.close()
+            self._transport = None
+
+    async def _settle(self) -> None:
+        try:
+            await self._step(asyncio.get_running_loop().time() + self._patience_s, "no ack")
+        except ConnectionLost:
+            if self._fatal is not None:
+                raise self._fatal from None
+            await self._reconnect()
+
+    async def _reconnect(self) -> None:
+        self.reconnects += 1
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
+        await self.connect()
+
+    async def _step(self, deadline: float, what: str) -> None:
+        """Wait for the next word from the engine. ConnectionLost if it goes away or stays silent."""
+        assert self._wire is not None
+        self._progress.clear()
+        waiter = asyncio.ensure_future(self._progress.wait())
+        try:
+            left = deadline - asyncio.get_running_loop().time()
+            done, _ = await asyncio.wait({waiter, self._wire.lost}, timeout=max(0.0, left),
+                                         return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+        finally:
+            waiter.cancel()
+        if self._fatal is not None:
+            raise self._fatal
+        if self._wire.lost.done():
+            raise ConnectionLost(f"{self._socket}: the engine went away")
+        if not done:
+            raise ConnectionLost(f"{self._socket}: {what} within {self._patience_s} s")
+
+    def _received(self, frames: NDArray[np.void]) -> None:
+        for row in frames:
+            template = int(row["template"])
+            if template == Template.ACK:
+                ack = _as(row, Template.ACK)
+                self._acknowledged(int(row["source"]), int(ack["durable_seq"]))
+            elif template == Template.WELCOME:
+                self._welcome(int(row["source"]), _as(row, Template.WELCOME))
+            elif template == Template.FAULT:
+                self._fault(int(row["source"]), _as(row, Template.FAULT))
+            elif template == Template.STATUS:
+                self._got_status(_as(row, Template.STATUS))
+            elif int(row["seq"]) > self.last_output:
+                self.last_output = int(row["seq"])
+                if self._on_output is not None:
+                    self._on_output(row)
+        self._progress.set()
+
+    def _acknowledged(self, source: int, seq: int) -> None:
+        self.acked[source] = max(self.acked[source], seq)
+        while self._unacked and all(self.acked[s] >= n for s, n in self._unacked[0].upto.items()):
+            self._unacked_frames -= len(self._unacked.popleft().frames)
+
+    def _welcome(self, source: int, row: np.void) -> None:
+        if int(row["last_seq"]) < self.acked[source]:
+            self._fatal = LostData(
+                f"source {source}: the engine acked seq {self.acked[source]} and now has {int(row['last_seq'])}"
+            )
+        self._welcomes[source] = row
+
+    def _fault(self, source: int, row: np.void) -> None:
+        why = Fault(int(row["code"]))
+        if why is Fault.LOST_DATA:
+            self._fatal = LostData(
+                f"source {source}: we hold an ack for a frame that the engine does not have"
+            )
+        elif why in _FATAL:
+            self._fatal = TransportFault(
+                why.name.lower(), f"source {source}, seq {int(row['fault_seq'])}", seq=int(row["fault_seq"])
+            )
+
+    def _got_status(self, row: np.void) -> None:
+        digest = b"".join(int(row[f"digest{k}"]).to_bytes(8, "little", signed=True) for k in range(4))
+        if self._status is not None and not self._status.done():
+            self._status.set_result(Status(int(row["ordinal"]), digest))
+
+
+def _as(row: np.void, template: Template) -> np.void:
+    """The record read by its own template."""
+    return np.frombuffer(row.tobytes(), f.DTYPES[template])[0]

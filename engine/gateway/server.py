@@ -1,0 +1,247 @@
+"""The server: sockets around sessions. What arrived in one turn of the loop becomes one group."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import Any, cast
+
+from engine.common.errors import JournalFull, SyncFailed
+from engine.common.logs import get_logger
+from engine.common.settings import Settings
+from engine.gateway.engine import SECOND_NS, Engine
+from engine.gateway.session import Session, ack_frame, fault_frame
+from kernels.frames import Fault, Source
+
+WRITE_HIGH_WATER = 1 << 20
+OUTPUTS_AT_ONCE = 1024
+_FULL_PAUSE_S = 0.25
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One peer. Reads into its session's buffer; a full buffer or a slow reader pauses it."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.session = Session(hub.engine, hub.engine.gate)
+        self.transport: asyncio.Transport | None = None
+        self.writable = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self._hub.joined(self)
+
+    def get_buffer(self, sizehint: int) -> Any:
+        return self.session.room()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.session.received(nbytes)
+        if not len(self.session.room()) and self.transport is not None:
+            self.transport.pause_reading()
+        if self.session.pending:
+            self._hub.wake(self)
+
+    def pause_writing(self) -> None:
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        self.writable = True
+        self._hub.wake(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._hub.left(self)
+
+    def send(self, data: bytes) -> None:
+        """Write to the peer, if it is still there."""
+        if self.transport is not None:
+            self.transport.write(data)
+
+
+class Hub:
+    """All connections, and the one place where groups are made."""
+
+    def __init__(self, engine: Engine, stop: asyncio.Future[None]) -> None:
+        self.engine = engine
+        self._stop = stop
+        self._connections: set[Connection] = set()
+        self._ready: dict[Connection, None] = {}
+        self._scheduled = False
+        self._log = get_logger()
+        self._loop = asyncio.get_running_loop()
+        self._full = False
+
+    def joined(self, connection: Connection) -> None:
+        """A peer has connected."""
+        self._connections.add(connection)
+        self.engine.head.row["sessions"] = len(self._connections)
+
+    def left(self, connection: Connection) -> None:
+        """A peer has gone; its sources are free. What it sent before is not lost: it was journaled or not acked."""
+        self._connections.discard(connection)
+        self._ready.pop(connection, None)
+        self.engine.detach(connection.session)
+        self.engine.head.row["sessions"] = len(self._connections)
+
+    def wake(self, connection: Connection) -> None:
+        """Something is to be done for `connection` in the next turn."""
+        self._ready[connection] = None
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and not self._stop.done():
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Journal, book and acknowledge what has arrived, one group at most."""
+        self._scheduled = False
+        began = time.perf_counter_ns()
+        ready, self._ready = list(self._ready), {}
+        made = 0
+        touched = []
+        for connection in ready:
+            if not connection.writable or connection.transport is None:
+                continue
+            if made == len(self.engine.group):
+                self._ready[connection] = None
+                continue
+            made = self._take(connection, made)
+            touched.append(connection)
+        if made and not self._commit(made, touched):
+            return
+        self._acknowledge(touched)
+        self._send_outputs()
+        if made:
+            self.engine.head.row["ack_ns"] = time.perf_counter_ns() - began
+        if self._ready:
+            self._schedule()
+
+    def _take(self, connection: Connection, made: int) -> int:
+        answers: list[bytes] = []
+        progress = connection.session.take(self.engine.group, made, answers)
+        for answer in answers:
+            connection.send(answer)
+        transport = connection.transport
+        if progress.fault is not None:
+            self.engine.head.row["faults"] += 1
+            self._log.warning("session_fault", **progress.fault.context)
+            if transport is not None:
+                transport.close()
+        elif transport is not None:
+            if connection.session.pending:
+                self._ready[connection] = None
+            if not transport.is_reading() and len(connection.session.room()):
+                transport.resume_reading()
+        return progress.made
+
+    def _commit(self, made: int, touched: list[Connection]) -> bool:
+        """Make the group durable. A failed sync ends the process here and now; a full disk refuses the group."""
+        try:
+            self.engine.commit(made)
+        except SyncFailed as error:
+            self._log.error("sync_failed", reason=error.line())
+            os._exit(SyncFailed.exit_code)
+        except JournalFull as error:
+            if not self._full:
+                self._log.error("journal_full", reason=error.line())
+            self._full = True
+            for connection in touched:
+                connection.send(fault_frame(Fault.JOURNAL_FULL, 0, 0, 0))
+                if connection.transport is not None:
+                    connection.transport.close()
+            return False
+        self._full = False
+        return True
+
+    def _acknowledge(self, touched: list[Connection]) -> None:
+        engine = self.engine
+        ordinal = engine.ordinal()
+        for connection in touched:
+            session = connection.session
+            for source in session.attached.nonzero()[0]:
+                durable = engine.durable_seq(int(source))
+                if durable > session.acked[source]:
+                    session.acked[source] = durable
+                    connection.send(ack_frame(int(source), durable, ordinal, engine.epoch))
+
+    def _send_outputs(self) -> None:
+        """New outputs to whoever carries the matching engine's source, as far as it keeps up."""
+        newest = self.engine.outputs()
+        for connection in self._connections:
+            session = connection.session
+            if (
+                not session.attached[Source.MATCHING]
+                or session.outputs_sent >= newest
+                or not connection.writable
+            ):
+                continue
+            first = self.engine.first_output(session.outputs_sent)
+            last = min(newest, first + OUTPUTS_AT_ONCE - 1)
+            connection.send(self.engine.output_bytes(first, last))
+            session.outputs_sent = last
+            if last < newest:
+                self._ready[connection] = None
+
+    def start_clock(self) -> None:
+        """Tick once a second by the wall clock, from the next whole second on."""
+        wait_ns = SECOND_NS - time.time_ns() % SECOND_NS
+        self._loop.call_later(wait_ns / SECOND_NS, self._tick)
+
+    def _tick(self) -> None:
+        if self._stop.done():
+            return
+        try:
+            tick = self.engine.tick_frame(time.time_ns())
+            if tick is not None:
+                self.engine.commit_own(tick)
+                self._send_outputs()
+        except SyncFailed as error:
+            self._log.error("sync_failed", reason=error.line())
+            os._exit(SyncFailed.exit_code)
+        except JournalFull as error:
+            self._log.error("journal_full", reason=error.line())
+        self.start_clock()
+
+    def close(self) -> None:
+        """Drop every peer."""
+        for connection in list(self._connections):
+            if connection.transport is not None:
+                connection.transport.close()
+
+
+class Listeners:
+    """Listening sockets and the hub behind them. Keeps the references that keep them alive."""
+
+    def __init__(self, hub: Hub, servers: list[asyncio.AbstractServer], socket_path: str) -> None:
+        self._hub, self._servers, self._socket_path = hub, servers, socket_path
+
+    def close(self) -> None:
+        """Stop listening, drop every peer, remove the socket."""
+        for server in self._servers:
+            server.close()
+        self._hub.close()
+        if os.path.exists(self._socket_path):
+            os.unlink(self._socket_path)
+
+
+async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) -> Listeners:
+    """Listen on the Unix socket (mode 0600) and, if asked, on TCP; start the clock if it is ours."""
+    loop = asyncio.get_running_loop()
+    hub = Hub(engine, stop)
+    path = str(settings.engine.socket)
+    if os.path.exists(path):
+        os.unlink(path)
+    mask = os.umask(0o177)
+    try:
+        servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(lambda: Connection(hub), path)]
+    finally:
+        os.umask(mask)
+    if settings.engine.tcp is not None:
+        host, _, port = settings.engine.tcp.rpartition(":")
+        servers.append(await loop.create_server(lambda: Connection(hub), host, int(port)))
+    if settings.engine.clock == "live":
+        hub.start_clock()
+    return Listeners(hub, servers, path)

@@ -1,0 +1,92 @@
+"""Reading groups out of raw slots: every header, CRC and chain checked, frames compacted. Compiled."""
+
+from __future__ import annotations
+
+from kernels.crc32c import chain_frames, crc_frame, stored_crc
+from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Template
+from kernels.jit import kernel
+from kernels.types import Words
+
+END, BLANK, BROKEN, FULL = 0, 1, 2, 3
+_HEAD = BLOCK_LENGTH | (int(Template.GROUP) << 16) | (SCHEMA_ID << 32) | (SCHEMA_VERSION << 48)
+
+# Words of a group header: 2 first_position, 3 durable_upto, 5 count | epoch << 32, 6 chain | witness << 32.
+
+
+@kernel
+def is_header(words: Words, row: int, position: int) -> int:
+    """1 if slot `row`, which lies at `position`, is an intact group header of that place."""
+    if words[row, 0] != _HEAD or words[row, 2] != position + 1 or words[row, 3] > position:
+        return 0
+    return 1 if crc_frame(words, row) == stored_crc(words, row) else 0
+
+
+@kernel
+def scan_groups(
+    words: Words,
+    start: int,
+    stop: int,
+    position: int,
+    epoch: int,
+    chain: int,
+    out: Words,
+    out_limit: int,
+    witnesses: Words,
+) -> tuple[int, int, int, int]:
+    """Copy the frames of complete groups in slots start..stop-1 to `out`. (next slot, frames, chain, why).
+
+    words: int64[n, 8] raw slots, slot `start` at `position`; out: int64[m, 8]; witnesses: int64[2] receives
+    (witness of the first header, its count of headers seen). Why it stopped: END, at `stop`, or a group
+    that does not lie wholly before it; BLANK, a slot of zeros; BROKEN, anything else; FULL, `out` is.
+    """
+    row = start
+    made = 0
+    witnesses[1] = 0
+    while row < stop:
+        if words[row, 0] == 0 and words[row, 1] == 0 and words[row, 7] == 0:
+            return row, made, chain, BLANK
+        if is_header(words, row, position + (row - start)) == 0:
+            return row, made, chain, BROKEN
+        count = words[row, 5] & 0xFFFFFFFF
+        if (words[row, 5] >> 32) != epoch:
+            return row, made, chain, BROKEN
+        if row + 1 + count > stop:
+            return row, made, chain, END
+        if made + count > out_limit:
+            return row, made, chain, FULL
+        for k in range(row + 1, row + 1 + count):
+            if crc_frame(words, k) != stored_crc(words, k):
+                return row, made, chain, BROKEN
+        after = chain_frames(words, row + 1, row + 1 + count, chain)
+        if after != words[row, 6] & 0xFFFFFFFF:
+            return row, made, chain, BROKEN
+        if witnesses[1] == 0:
+            witnesses[0] = (words[row, 6] >> 32) & 0xFFFFFFFF
+        witnesses[1] += 1
+        for k in range(count):
+            for w in range(8):
+                out[made + k, w] = words[row + 1 + k, w]
+        made += count
+        chain = after
+        row += 1 + count
+    return row, made, chain, END
+
+
+@kernel
+def later_durable(words: Words, start: int, stop: int, position: int) -> int:
+    """Highest `durable_upto` of any intact header in slots start..stop-1, or -1. Slot `start` at `position`."""
+    highest = -1
+    for row in range(start, stop):
+        if is_header(words, row, position + (row - start)) == 1:
+            highest = max(highest, words[row, 3])
+    return highest
+
+
+@kernel
+def last_used(words: Words, start: int, stop: int) -> int:
+    """Slot behind the last one in start..stop-1 that is not all zeros, or `start`."""
+    for row in range(stop - 1, start - 1, -1):
+        for w in range(8):
+            if words[row, w] != 0:
+                return row + 1
+    return start
