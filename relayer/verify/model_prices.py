@@ -1,0 +1,252 @@
+"""Observations, consensus, mark, funding of the model: MONEY.md, Prices and Funding."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from kernels.frames import ObservationKind, Refusal, TickKind
+from kernels.layouts import (
+    LIMIT,
+    MARKET_REDUCE_ONLY,
+    PRICE_MAX,
+    PRICE_MIN,
+    SLOT_ASK,
+    SLOT_BID,
+    SLOT_MID,
+    STATUS_HELD,
+    STATUS_NONE,
+    STATUS_OK,
+    STATUS_PRIMARY,
+    STATUS_TWO,
+)
+from relayer.verify.model_params import put_in_force
+from relayer.verify.model_state import Feed, Ledger, Market, Payment, half_even_div, trunc_div
+
+HOUR_NS = 3600 * 10**9
+HOUR_S = 3600
+PERIOD_S = 8 * HOUR_S
+RATE_ONE = 10**12
+VALID_SECONDS_MIN = 1200
+BASIS_SECONDS = 150
+PREMIUM_LIMIT_E12 = 5 * RATE_ONE // 100
+_BOOK_SLOTS = {
+    ObservationKind.MID: SLOT_MID,
+    ObservationKind.IMPACT_BID: SLOT_BID,
+    ObservationKind.IMPACT_ASK: SLOT_ASK,
+}
+
+
+class Vote(NamedTuple):
+    """One provider's observation that passed the gates; votes sort by price, then provider."""
+
+    price: int
+    provider: int
+    weight: int
+    conf: int
+
+
+class MarketPrices(NamedTuple):
+    """What the compiled fold knows of a market's prices and of its open hour, to adopt instead of sampling."""
+
+    status: int
+    oracle: int
+    conf: int
+    mark: int
+    basis_e6: int
+    basis_known: int
+    held_since_ns: int
+    premium_sum_e12: int
+    seconds_valid: int
+    seconds_seen: int
+    pay_price: int
+    state: int
+
+
+def rescale(value: int, shift: int) -> int | None:
+    """value·10^shift to nearest, ties to even; None for shifts beyond 18 or a result beyond int64."""
+    if not -18 <= shift <= 18:
+        return None
+    out = value * 10**shift if shift >= 0 else half_even_div(value, 10**-shift)
+    return out if -(2**63) <= out < 2**63 else None
+
+
+def apply_observation(ledger: Ledger, frame: Any) -> Refusal:
+    """Keep the newest observation of a registered feed, in the market's price units."""
+    market = ledger.market(frame.market)
+    if market is None:
+        return Refusal.UNKNOWN_MARKET
+    if frame.kind == ObservationKind.ORACLE:
+        if ledger.tables.weights.get(frame.market, {}).get(frame.feed, 0) == 0:
+            return Refusal.UNKNOWN_FEED
+        slot = frame.feed
+    elif frame.kind in _BOOK_SLOTS:
+        slot = _BOOK_SLOTS[frame.kind]
+    else:
+        return Refusal.UNKNOWN_FEED
+    shift = frame.expo + market.price_exp - market.lot_exp
+    price, conf = rescale(frame.price, shift), rescale(frame.conf, shift)
+    if price is None or conf is None or not PRICE_MIN <= price <= PRICE_MAX:
+        return Refusal.OBSERVATION_INVALID
+    if conf < 0 or frame.publish_ns <= 0:
+        return Refusal.OBSERVATION_INVALID
+    feeds = ledger.feeds.setdefault(frame.market, {})
+    if slot in feeds and frame.publish_ns < feeds[slot].publish_ns:
+        return Refusal.OBSERVATION_OLD
+    feeds[slot] = Feed(frame.publish_ns, price, conf, frame.slot)
+    return Refusal.NONE
+
+
+def votes_of(ledger: Ledger, number: int, now_ns: int) -> list[Vote]:
+    """The providers that may vote: weighted, neither future nor stale, confidence within 2 % of the price."""
+    feeds = ledger.feeds.get(number, {})
+    oldest = now_ns - ledger.tables.observation_age_ns
+    votes = []
+    for provider, weight in ledger.tables.weights.get(number, {}).items():
+        feed = feeds.get(provider)
+        if weight == 0 or feed is None or not oldest <= feed.publish_ns <= now_ns:
+            continue
+        if feed.conf * 100 <= feed.price * 2:
+            votes.append(Vote(feed.price, provider, weight, feed.conf))
+    return votes
+
+
+def consensus(votes: list[Vote]) -> tuple[int, int, int]:
+    """(status, price, conf). One vote: the primary's (provider 0) only. Two: the lower number, if its witness
+    is within max(Σ confidence, 25 bps). More: the weighted median, status OK if none has half the weight."""
+    if not votes or (len(votes) == 1 and votes[0].provider != 0):
+        return STATUS_NONE, 0, 0
+    if len(votes) == 1:
+        return STATUS_PRIMARY, votes[0].price, votes[0].conf
+    if len(votes) == 2:
+        primary, witness = sorted(votes, key=lambda vote: vote.provider)
+        band = max(primary.conf + witness.conf, primary.price * 25 // 10_000)
+        if abs(primary.price - witness.price) > band:
+            return STATUS_NONE, 0, 0
+        return STATUS_TWO, primary.price, primary.conf
+    total = sum(vote.weight for vote in votes)
+    status = STATUS_OK if all(2 * vote.weight < total for vote in votes) else STATUS_TWO
+    cumulated = 0
+    for vote in sorted(votes):
+        cumulated += vote.weight
+        if 2 * cumulated >= total:
+            return status, vote.price, vote.conf
+    raise AssertionError("the weights of all votes reach their half")
+
+
+def book_price(ledger: Ledger, number: int, slot: int, now_ns: int) -> int | None:
+    """What the matching engine last said of its book, if that is neither future nor stale."""
+    feed = ledger.feeds.get(number, {}).get(slot)
+    if feed is None or not now_ns - ledger.tables.observation_age_ns <= feed.publish_ns <= now_ns:
+        return None
+    return feed.price
+
+
+def next_mark(ledger: Ledger, number: int, market: Market, now_ns: int) -> int:
+    """median(index, index + EMA150s(mid − index), impact mid) within ±50 bps of index; unknown book: index."""
+    index = market.oracle
+    mid = book_price(ledger, number, SLOT_MID, now_ns)
+    bid = book_price(ledger, number, SLOT_BID, now_ns)
+    ask = book_price(ledger, number, SLOT_ASK, now_ns)
+    if mid is None:
+        market.basis_known, market.basis_e6 = 0, 0
+        return index
+    sample = (mid - index) * 10**6
+    if market.basis_known:
+        market.basis_e6 += (sample - market.basis_e6) // BASIS_SECONDS
+    else:
+        market.basis_known, market.basis_e6 = 1, sample
+    if bid is None or ask is None:
+        return index
+    median = sorted((index, index + market.basis_e6 // 10**6, (bid + ask) // 2))[1]
+    band = index * 50 // 10_000
+    return min(max(median, index - band), index + band)
+
+
+def sample(ledger: Ledger, number: int, market: Market, now_ns: int) -> None:
+    """One second of a market. Without consensus the last good price is HELD, and past the limit reduce-only."""
+    market.seconds_seen += 1
+    status, price, conf = consensus(votes_of(ledger, number, now_ns))
+    if status == STATUS_NONE:
+        if market.oracle == 0:
+            return
+        if market.status != STATUS_HELD:
+            market.status, market.held_since_ns = STATUS_HELD, now_ns
+        if now_ns - market.held_since_ns > ledger.tables.hold_ns:
+            ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
+        return
+    market.status, market.oracle, market.conf, market.held_since_ns = status, price, conf, 0
+    ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
+    market.mark = market.pay_price = next_mark(ledger, number, market, now_ns)
+    premium = trunc_div((market.mark - price) * RATE_ONE, price)
+    market.premium_sum_e12 += max(-PREMIUM_LIMIT_E12, min(PREMIUM_LIMIT_E12, premium))
+    market.seconds_valid += 1
+
+
+def pay_hour(ledger: Ledger, number: int, market: Market) -> None:
+    """Rate of the hour, step of the index, and what every open position owes by it."""
+    rate = 0
+    if market.seconds_valid >= VALID_SECONDS_MIN and market.open_interest:
+        rate = trunc_div(market.premium_sum_e12, HOUR_S) + market.interest_e12
+        rate = max(-market.cap_e12, min(market.cap_e12, rate))
+    step, rem = divmod(
+        market.pay_price * 10**6 * rate * HOUR_S + market.index_rem,
+        PERIOD_S * RATE_ONE,
+    )
+    if abs(step) > LIMIT or abs(market.index_e6 + step) > LIMIT:
+        step, rem, rate = 0, market.index_rem, 0
+    market.index_e6 += step
+    market.index_rem = rem
+    market.rate_e12 = rate
+    paid = 0
+    for slot in ledger.open.get(number, ()):
+        position = ledger.positions[slot]
+        pay, position.eager_rem = divmod(-position.size * step + position.eager_rem, market.scale)
+        position.eager_pay_e6 += pay
+        paid += max(0, -pay)
+    reset_hour(market)
+    ledger.payments.append(Payment(number, market.epoch, ledger.meta.now_ns, rate, step, paid))
+
+
+def reset_hour(market: Market) -> None:
+    """A new epoch without samples."""
+    market.premium_sum_e12 = market.seconds_valid = market.seconds_seen = 0
+    market.epoch += 1
+
+
+def check_tick(ledger: Ledger, tick: Any) -> Refusal:
+    """Time moves only forward, and a second names the interval that it closes."""
+    if tick.kind not in (TickKind.OPEN, TickKind.SECOND):
+        return Refusal.UNKNOWN_KIND
+    last = ledger.meta.now_ns
+    if tick.now_ns <= last:
+        return Refusal.CLOCK_OUT_OF_ORDER
+    if tick.kind == TickKind.SECOND and (tick.prev_ns, tick.interval_ns) != (last, tick.now_ns - last):
+        return Refusal.CLOCK_OUT_OF_ORDER
+    return Refusal.NONE
+
+
+def advance(ledger: Ledger, now_ns: int) -> bool:
+    """Move the clock; due parameters come into force. True if that ends an hour."""
+    meta = ledger.meta
+    if meta.pending and now_ns >= meta.pending_not_before_ns:
+        put_in_force(ledger)
+    ends_hour = now_ns // HOUR_NS > meta.funding_hour
+    meta.now_ns, meta.funding_hour = now_ns, now_ns // HOUR_NS
+    return ends_hour
+
+
+def apply_tick(ledger: Ledger, tick: Any) -> Refusal:
+    """Sample every market and, past an hour, pay once. OPEN samples nothing and pays nothing."""
+    why = check_tick(ledger, tick)
+    if why:
+        return why
+    ends_hour = advance(ledger, tick.now_ns)
+    for number in range(ledger.tables.count):
+        market = ledger.tables.markets[number]
+        if tick.kind == TickKind.SECOND:
+            sample(ledger, number, market, tick.now_ns)
+            if ends_hour:
+                pay_hour(ledger, number, market)
+        elif ends_hour:
+            reset_hour(market)
+    return Refusal.NONE
