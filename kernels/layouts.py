@@ -176,7 +176,8 @@ LEG = np.dtype(
 )
 LEG_MAKER, LEG_TAKER, LEG_TRANSFER = 1, 2, 3
 
-RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i4")])
+RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i2"), ("boundary", "<i2")])
+"""What a frame did: why it was refused (0: not), its legs, and 1 if it is a tick that closes a batch."""
 
 for _dtype in (POSITION, LEG):
     if _dtype.itemsize != 64:

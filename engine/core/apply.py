@@ -15,7 +15,7 @@ from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
 from engine.core.booking import apply_fill
 from engine.core.corrections import apply_correction, apply_outcome
-from engine.core.funding import apply_observation, apply_tick
+from engine.core.funding import apply_observation, apply_tick, closes_batch
 from engine.core.outputs import refuse
 from engine.core.state import Books, State
 from engine.core.views import Scratch, Views, new_scratch
@@ -98,11 +98,14 @@ def apply_frames(
             if views.tick[i]["now_ns"] >= meta["pending_not_before_ns"]:
                 return i, n_legs, NEEDS_PARAMS
         refusal, made, account = _SEQUENCE, 0, -1
+        boundary = closes_batch(books, views.tick[i]["now_ns"]) if template == _TICK else 0
         if begin_frame(books, head) == 1:
             refusal, made, account = apply_one(books, views, scratch, i, template, n_legs)
         if refusal != 0:
             refuse(books, head, account, refusal, 0)
+            boundary = 0
         finish_frame(books, scratch, i - origin, refusal, n_legs, made)
+        scratch.results[i - origin]["boundary"] = boundary
         n_legs += made
     return stop, n_legs, DONE
 
@@ -158,3 +161,4 @@ class Machine:
         if refusal:
             refuse(books, head, -1, refusal, detail)
         finish_frame(books, self._scratch, at - origin, refusal, n_legs, 0)
+        self._scratch.results[at - origin]["boundary"] = 0

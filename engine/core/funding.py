@@ -188,6 +188,21 @@ def crosses_hour(books: Books, now_ns: int) -> int:
 
 
 @kernel
+def closes_batch(books: Books, now_ns: int) -> int:
+    """1 if a tick at `now_ns` is the first at or past the next multiple of the batch window, or ends an hour.
+
+    A batch closes before such a tick, so that it lies within one funding epoch.
+    """
+    meta = books.meta[0]
+    window = meta["batch_window_ns"]
+    if window <= 0:
+        return 0
+    if now_ns // window > meta["now_ns"] // window:
+        return 1
+    return crosses_hour(books, now_ns)
+
+
+@kernel
 def apply_tick(books: Books, frame: Record) -> int:
     """Advance the clock. A second samples every market; the first tick past an hour pays that hour.
 

@@ -65,17 +65,19 @@ def exchange_rows(
     return rows
 
 
-def market_rows(market: int, symbol: str, *, price_exp: int, lot_exp: int, feeds: int = 3) -> list[Row]:
-    """Defaults of one market: 10x, 0.01 % interest per 8 h, 15 % cap per 8 h, 5 % band, equal feeds.
+def market_rows(
+    market: int, symbol: str, *, price_exp: int, lot_exp: int, feeds: int = 3, leverage: int = 10
+) -> list[Row]:
+    """Defaults of one market: 0.01 % interest and 15 % cap per 8 h, a 1 % (majors) or 5 % band, equal feeds.
 
-    The cap is 8 * 0.75 * (initial - maintenance) of the widest tier (MONEY.md, Funding).
+    leverage: in force unless an account sets its own. The cap is 8 * 0.75 * (initial - maintenance) of the widest tier (MONEY.md, Funding).
     """
     name = symbol.encode("ascii").ljust(16, b"\0")
     words = np.frombuffer(name[:16], "<i8")
     rows = [
         Row(ParamKey.MARKET_SYMBOL, market, int(words[0]), int(words[1])),
         Row(ParamKey.MARKET_SCALE, market, price_exp, lot_exp),
-        Row(ParamKey.MARKET_LEVERAGE, market, 10, 50),
+        Row(ParamKey.MARKET_LEVERAGE, market, leverage, 50),
         Row(ParamKey.MARKET_FUNDING, market, 10**8, 15 * 10**10),
         Row(ParamKey.MARKET_BAND, market, 10_000 if symbol in ("BTC", "ETH", "SOL") else 50_000),
     ]
