@@ -70,7 +70,8 @@ def market_rows(
 ) -> list[Row]:
     """Defaults of one market: 0.01 % interest and 15 % cap per 8 h, a 1 % (majors) or 5 % band, equal feeds.
 
-    leverage: in force unless an account sets its own. The cap is 8 * 0.75 * (initial - maintenance) of the widest tier (MONEY.md, Funding).
+    leverage: in force unless an account sets its own. The cap is 8 * 0.75 * (initial - maintenance) of the
+    widest tier (MONEY.md, Funding).
     """
     name = symbol.encode("ascii").ljust(16, b"\0")
     words = np.frombuffer(name[:16], "<i8")

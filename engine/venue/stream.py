@@ -230,10 +230,14 @@ def deposits_e6(trades: NDArray[np.void], markets: list[MarketPlan], accounts: i
 
 
 def genesis_params(markets: list[MarketPlan], *, batch_window_ns: int, observation_age_ns: int) -> Frames:
-    """The first change of the operator: exchange and markets, in force at the first tick. Unsealed."""
+    """The first change of the operator: exchange and markets, in force at the first tick. Unsealed.
+
+    Recorded accounts trade unleveraged: the recording does not say what margin they really had, and nobody
+    is to be liquidated for a guess.
+    """
     rows = exchange_rows(batch_window_ns=batch_window_ns, observation_age_ns=observation_age_ns)
     for market, plan in enumerate(markets):
         rows += market_rows(
-            market, plan.symbol, price_exp=plan.price_exp, lot_exp=plan.lot_exp, feeds=ORACLES
+            market, plan.symbol, price_exp=plan.price_exp, lot_exp=plan.lot_exp, feeds=ORACLES, leverage=1
         )
     return stage(rows, change=1, not_before_ns=0, first_seq=1)
