@@ -120,11 +120,9 @@ def market_row(market: Market) -> tuple[int, ...]:
 
 
 def market_rows(ledger: Ledger) -> NDArray[np.void]:
-    """MARKET[256], blank where no row was ever written."""
-    rows = np.zeros(layouts.MAX_MARKETS, layouts.MARKET)
-    for number, market in ledger.tables.markets.items():
-        rows[number] = market_row(market)
-    return rows
+    """MARKET[markets in force]."""
+    rows = [market_row(ledger.tables.markets[number]) for number in range(ledger.tables.count)]
+    return np.array(rows, layouts.MARKET)
 
 
 def feed_rows(ledger: Ledger) -> NDArray[np.void]:
