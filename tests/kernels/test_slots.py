@@ -1,0 +1,120 @@
+"""Hash tables against a dict: everything inserted is found, nothing else is."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels import slots
+from kernels.layouts import ACCOUNT, POSITION
+from tests.kernels import entries
+from tests.kernels.entries import int64s, run
+
+accounts_and_markets = st.tuples(
+    st.one_of(st.integers(0, 5), st.integers(0, 2**31 - 1)),
+    st.one_of(st.integers(0, 3), st.integers(0, 32767)),
+)
+keys = st.tuples(*[st.one_of(st.integers(-1, 1), int64s)] * 4)
+
+
+def table_for(rows: int) -> np.ndarray:
+    """An empty table, the smallest power of two that stays at most half full."""
+    return np.full(max(2, 1 << (2 * rows - 1).bit_length()), slots.EMPTY, np.int64)
+
+
+def position_rows(pairs: list[tuple[int, int]]) -> np.ndarray:
+    rows = np.zeros(max(1, len(pairs)), POSITION)
+    for row, (account, market) in zip(rows, pairs, strict=False):
+        row["account"], row["market"] = account, market
+    return rows
+
+
+def account_rows(given_keys: list[tuple[int, ...]]) -> np.ndarray:
+    rows = np.zeros(max(1, len(given_keys)), ACCOUNT)
+    for row, key in zip(rows, given_keys, strict=False):
+        for k in range(4):
+            row[f"key{k}"] = key[k]
+    return rows
+
+
+@given(int64s, int64s)
+def test_mix_is_a_plain_wrapping_product(a: int, b: int) -> None:
+    mixed = run(entries.mix, a, b)
+    assert mixed == slots._plain_mix(a, b)
+    assert 0 <= mixed < 2**63
+
+
+def test_mix_is_pinned_and_spreads() -> None:
+    """The same in both modes; dense numbers do not pile up in one part of a table."""
+    assert run(entries.mix, 0, 0) == 0
+    buckets = [0] * 64
+    for account in range(64):
+        for market in range(16):
+            buckets[run(entries.mix, account, market) & 63] += 1
+    assert min(buckets) >= 4 and max(buckets) <= 40
+
+
+@given(st.lists(accounts_and_markets, max_size=40, unique=True), st.lists(accounts_and_markets, max_size=10))
+def test_positions_against_a_dict(pairs: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
+    rows, table = position_rows(pairs), table_for(len(pairs))
+    twin: dict[tuple[int, int], int] = {}
+    for slot, pair in enumerate(pairs):
+        assert run(slots.find_position, table, rows, *pair) == slots.EMPTY
+        run(slots.insert_position, table, rows, slot)
+        twin[pair] = slot
+    for pair in pairs + others:
+        assert run(slots.find_position, table, rows, *pair) == twin.get(pair, slots.EMPTY)
+    assert sorted(int(x) for x in table if x != slots.EMPTY) == list(range(len(pairs)))
+
+
+@given(st.lists(keys, max_size=40, unique=True), st.lists(keys, max_size=10))
+def test_accounts_against_a_dict(given_keys: list[tuple[int, ...]], others: list[tuple[int, ...]]) -> None:
+    rows, table = account_rows(given_keys), table_for(len(given_keys))
+    twin: dict[tuple[int, ...], int] = {}
+    for n, key in enumerate(given_keys):
+        assert run(slots.find_account, table, rows, *key) == slots.EMPTY
+        run(slots.insert_account, table, rows, n)
+        twin[key] = n
+    for key in given_keys + others:
+        assert run(slots.find_account, table, rows, *key) == twin.get(key, slots.EMPTY)
+
+
+@given(keys, st.permutations(range(4)))
+def test_the_order_of_key_words_counts(key: tuple[int, ...], order: list[int]) -> None:
+    """The hash folds words by xor, so permuted keys may share a bucket: they must still be told apart."""
+    permuted = tuple(key[k] for k in order)
+    rows, table = account_rows([key]), table_for(4)
+    run(slots.insert_account, table, rows, 0)
+    assert run(slots.find_account, table, rows, *permuted) == (0 if permuted == key else slots.EMPTY)
+
+
+@given(st.lists(accounts_and_markets, max_size=30, unique=True), st.integers(0, 30))
+def test_index_positions_rebuilds_a_prefix(pairs: list[tuple[int, int]], count: int) -> None:
+    count = min(count, len(pairs))
+    rows, table = position_rows(pairs), table_for(len(pairs))
+    table[:] = 0
+    run(slots.index_positions, table, rows, count)
+    for slot, pair in enumerate(pairs):
+        assert run(slots.find_position, table, rows, *pair) == (slot if slot < count else slots.EMPTY)
+
+
+@given(st.lists(keys, max_size=30, unique=True), st.integers(0, 30))
+def test_index_accounts_rebuilds_a_prefix(given_keys: list[tuple[int, ...]], count: int) -> None:
+    count = min(count, len(given_keys))
+    rows, table = account_rows(given_keys), table_for(len(given_keys))
+    table[:] = 0
+    run(slots.index_accounts, table, rows, count)
+    for n, key in enumerate(given_keys):
+        assert run(slots.find_account, table, rows, *key) == (n if n < count else slots.EMPTY)
+
+
+def test_probing_wraps_round_the_end() -> None:
+    """Eight rows in sixteen places: some start near the end and must go on at the front."""
+    pairs = [(a, 0) for a in range(200) if run(entries.mix, a, 0) & 15 == 15][:8]
+    assert len(pairs) == 8
+    rows, table = position_rows(pairs), np.full(16, slots.EMPTY, np.int64)
+    run(slots.index_positions, table, rows, 8)
+    assert [int(x) for x in table[:7]] == [1, 2, 3, 4, 5, 6, 7] and int(table[15]) == 0
+    for slot, pair in enumerate(pairs):
+        assert run(slots.find_position, table, rows, *pair) == slot
