@@ -1,0 +1,96 @@
+"""Machine and model side by side: every frame goes to both, and everything they say must be equal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.core.apply import Machine
+from engine.core.state import Section
+from kernels.frames import Source, Template
+from relayer.verify.model import Model, Outcome
+from relayer.verify.model_frames import decode, head_of
+from relayer.verify.model_prices import check_tick
+from tests.engine.core.builders import views
+
+COUNTERS = {"ordinal", "refused", "outputs"}
+FREEZE = {"state", "open_refusals"}
+
+
+def differences(left: list[Section], right: list[Section]) -> list[str]:
+    """Where two states differ, in words; empty if nowhere."""
+    out = []
+    for (name, a), (_, b) in zip(left, right, strict=True):
+        if a.tobytes() == b.tobytes():
+            continue
+        if a.shape != b.shape or a.dtype.names is None:
+            out.append(f"{name}: {a.tolist()[-3:]} is not {b.tolist()[-3:]}")
+            continue
+        for row, (x, y) in enumerate(zip(a, b, strict=True)):
+            out += [f"{name}[{row}].{n}: {x[n]} is not {y[n]}" for n in a.dtype.names if x[n] != y[n]]
+    return out
+
+
+def substance(sections: list[Section]) -> dict[str, Any]:
+    """The state without what even a refused frame may change: counters, sequences, outbox, a market's freeze."""
+    out: dict[str, Any] = {}
+    for name, rows in sections:
+        if name in ("sources", "outbox", "refusals"):
+            continue
+        kept = rows.copy()
+        for field in COUNTERS | FREEZE | {"open_refusals"}:
+            if field in (kept.dtype.names or ()):
+                kept[field] = 0
+        out[name] = kept.tobytes()
+    return out
+
+
+class Twins:
+    """A machine and a model that have seen the same frames."""
+
+    def __init__(self, frames: list[bytes] | None = None) -> None:
+        self.machine, self.model = Machine(capacity=2048), Model()
+        if frames:
+            self.apply_all(frames)
+
+    def apply(self, raw: bytes) -> Outcome:
+        """One frame to both; refusal, legs, digest and identities checked, and that a refusal leaves no trace."""
+        before = substance(self.machine.state.sections())
+        result = self.machine.apply(views([raw]), 0, 1)
+        outcome = self.model.apply(raw)
+        assert int(result.results["refusal"][0]) == outcome.refusal
+        assert int(result.results["legs"][0]) == len(outcome.legs)
+        assert result.legs.tolist() == [tuple(leg) for leg in outcome.legs]
+        self.compare()
+        if outcome.refusal and head_of(raw)[0] != Template.PARAM:
+            assert substance(self.machine.state.sections()) == before
+        return outcome
+
+    def apply_all(self, frames: list[bytes]) -> None:
+        """Many frames to both, compared once at the end."""
+        for start in range(0, len(frames), 2048):
+            group = frames[start : start + 2048]
+            applied = self.machine.apply(views(group), 0, len(group))
+            outcomes = [self.model.apply(raw) for raw in group]
+            assert applied.results["refusal"].tolist() == [outcome.refusal for outcome in outcomes]
+            assert applied.legs.tolist() == [tuple(leg) for outcome in outcomes for leg in outcome.legs]
+        self.compare()
+
+    def compare(self) -> None:
+        """State digests equal and every identity zero."""
+        assert differences(self.machine.state.sections(), self.model.sections()) == []
+        assert self.machine.state.digest() == self.model.digest()
+        assert {name: value for name, value in self.model.identities().items() if value} == {}
+
+    def next_seq(self, source: Source | int) -> int:
+        """The sequence number that `source` must use next."""
+        return self.model.ledger.last_seq.get(int(source), 0) + 1
+
+    def puts_in_force_though_refused(self, raw: bytes) -> bool:
+        """A tick that is due for pending parameters but refused: machine and model differ there, by name."""
+        template, seq, source, _ = head_of(raw)
+        meta = self.model.ledger.meta
+        if template != Template.TICK or not meta.pending:
+            return False
+        tick = decode(Template.TICK, raw)
+        refused = seq != self.next_seq(source) or check_tick(self.model.ledger, tick) != 0
+        return refused and tick.now_ns >= meta.pending_not_before_ns
