@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 JIT_DISABLED = bool(config.DISABLE_JIT)
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_COMPILED_ROOMS = ("kernels", "engine/core", "relayer/core")
+_COMPILED_ROOMS = ("kernels", "engine/core")
 
 
 def cpu_target() -> tuple[str, str]:

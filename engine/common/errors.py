@@ -227,3 +227,9 @@ class CheckpointInvalid(GodarkError):
 
     code = "checkpoint_invalid"
     exit_code = 5
+
+
+class PayloadInvalid(GodarkError):
+    """A memo read back from the chain is not one of ours."""
+
+    code = "payload_invalid"
