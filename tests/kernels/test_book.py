@@ -93,6 +93,15 @@ def test_requirement_against_the_twin(scaled: tuple[Scale, int], price: int, rat
     assert run(book.requirement, -size, price, rate, scale.mul, scale.div) == (need, 1)
 
 
+@pytest.mark.parametrize(
+    ("price", "rate", "need"),
+    [(10_000_001, 10**12, 10_001), (10_000_001, 5 * 10**11, 5_001), (10_000_000, 10**11 + 1, 1_001)],
+)
+def test_requirement_rounds_notional_and_share_up(price: int, rate: int, need: int) -> None:
+    """One lot at e = 9: 10,000.001 micro-USDC count as 10,001, and half of that as 5,001."""
+    assert run(book.requirement, 1, price, rate, 1, 1000) == (need, 1)
+
+
 @given(sized, prices, prices, rates_e12, rates_e12, st.integers(0, 2**40))
 def test_requirement_is_monotone(
     scaled: tuple[Scale, int], price: int, price2: int, rate: int, rate2: int, less: int

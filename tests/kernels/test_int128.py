@@ -97,6 +97,14 @@ def test_add_checked(a: int, b: int) -> None:
     assert run(int128.add_checked, a, b) == wanted
 
 
+@pytest.mark.parametrize("b", [1, 2**62, I64_MAX, -1, -(2**62), I64_MIN])
+def test_add_checked_at_the_edge(b: int) -> None:
+    edge = I64_MAX if b > 0 else I64_MIN
+    assert run(int128.add_checked, edge - b, b) == (edge, 1)
+    beyond = edge - b + (1 if b > 0 else -1)
+    assert run(int128.add_checked, beyond, b) == (0, 0)
+
+
 @given(int64s, int64s)
 def test_int_of(hi: int, lo: int) -> None:
     assert int128.int_of(hi, lo) == twins.int128(hi, lo)

@@ -180,6 +180,14 @@ def test_rescale(value: int, shift: int) -> None:
         assert (got, ok) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    ("value", "scaled"),
+    [(5, 0), (15, 2), (25, 2), (26, 3), (24, 2), (-5, 0), (-15, -2), (-25, -2), (-26, -3)],
+)
+def test_rescale_breaks_ties_to_even(value: int, scaled: int) -> None:
+    assert run(oracle.rescale, value, -1) == (scaled, 1)
+
+
 @pytest.mark.parametrize("n", range(19))
 def test_power10(n: int) -> None:
     assert run(oracle.power10, n) == 10**n

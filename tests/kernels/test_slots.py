@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,7 +48,13 @@ def test_mix_is_a_plain_wrapping_product(a: int, b: int) -> None:
 
 def test_mix_is_pinned_and_spreads() -> None:
     """The same in both modes; dense numbers do not pile up in one part of a table."""
-    assert run(entries.mix, 0, 0) == 0
+    pinned = {
+        (0, 0): 0,
+        (1, 0): 864063269984623125,
+        (0, 1): 1925534810068359822,
+        (-1, -1): 738760389671170542,
+    }
+    assert {pair: run(entries.mix, *pair) for pair in pinned} == pinned
     buckets = [0] * 64
     for account in range(64):
         for market in range(16):
@@ -87,6 +94,27 @@ def test_the_order_of_key_words_counts(key: tuple[int, ...], order: list[int]) -
     rows, table = account_rows([key]), table_for(4)
     run(slots.insert_account, table, rows, 0)
     assert run(slots.find_account, table, rows, *permuted) == (0 if permuted == key else slots.EMPTY)
+
+
+@pytest.mark.parametrize("word", range(4))
+def test_every_word_of_a_key_is_compared(word: int) -> None:
+    """In a table of two places every other key meets this one."""
+    rows, table = account_rows([(7, 8, 9, 10)]), table_for(1)
+    run(slots.insert_account, table, rows, 0)
+    for other in range(100, 120):
+        key = [7, 8, 9, 10]
+        key[word] = other
+        assert run(slots.find_account, table, rows, *key) == slots.EMPTY
+    assert run(slots.find_account, table, rows, 7, 8, 9, 10) == 0
+
+
+def test_account_and_market_are_both_compared() -> None:
+    rows, table = position_rows([(7, 8)]), table_for(1)
+    run(slots.insert_position, table, rows, 0)
+    for other in range(100, 120):
+        assert run(slots.find_position, table, rows, other, 8) == slots.EMPTY
+        assert run(slots.find_position, table, rows, 7, other) == slots.EMPTY
+    assert run(slots.find_position, table, rows, 7, 8) == 0
 
 
 @given(st.lists(accounts_and_markets, max_size=30, unique=True), st.integers(0, 30))
