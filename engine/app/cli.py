@@ -51,7 +51,12 @@ TABLE = (
         "demo", "engine.app.demo:command", "Simulated order flow through everything, live in the terminal."
     ),
     Entry("engine", "engine.gateway.process:run", "The engine: takes fills, journals and books them.", True),
-    Entry("relayer", "relayer.service:run", "The relayer: settles batches of fills on the chain.", True),
+    Entry(
+        "relayer",
+        "engine.app.processes:run_relayer",
+        "The relayer: settles batches of fills on the chain.",
+        True,
+    ),
     Entry("devnet", "relayer.devnet.process:run", "The embedded chain behind JSON-RPC, loopback only.", True),
     Entry(
         "keeper", "engine.journal.keeper:run", "Prepares journal segments for the engine.", True, hidden=True

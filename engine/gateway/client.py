@@ -152,7 +152,7 @@ class EngineClient:
         }
         while self._unacked_frames and self._unacked_frames + len(frames) > self._window:
             await self._settle()
-        if self._transport is None:
+        if self._wire is None or self._wire.lost.done():
             await self._reconnect()
         self._unacked.append(_Unacked(frames, upto))
         self._unacked_frames += len(frames)
@@ -160,6 +160,11 @@ class EngineClient:
         self._transport.write(frames.view(np.uint8).data)
         if not self._wire.writable.is_set():
             await self._settle()
+
+    async def keep(self) -> None:
+        """Reconnect and resend if the engine went away while something is not acked. For those who seldom send."""
+        if self._unacked and self._wire is not None and self._wire.lost.done():
+            await self._reconnect()
 
     async def drain(self) -> None:
         """Wait until everything sent is durable and booked."""

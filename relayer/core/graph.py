@@ -80,6 +80,11 @@ class Graph:
             self._taken.add(node)
         return nodes
 
+    def take(self, node: Node) -> None:
+        """A node that an earlier run has sent: it is not to be given out again."""
+        self._taken.add(node)
+        self._ready.pop(node, None)
+
     def give_back(self, node: Node) -> None:
         """A node that was taken has not been sent: it may be taken again when it is ready."""
         self._taken.discard(node)

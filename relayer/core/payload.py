@@ -124,9 +124,8 @@ def decode(memo: bytes) -> Commit | Chunk:
 
 
 def _row_text(row: Delta) -> str:
-    return (
-        f"{base64.b64encode(row.user).decode()} {row.market} {row.dsize} {row.dcash} {row.transfer} {row.cover} {row.prev_batch}"
-    )
+    user = base64.b64encode(row.user).decode()
+    return f"{user} {row.market} {row.dsize} {row.dcash} {row.transfer} {row.cover} {row.prev_batch}"
 
 
 def _decode_commit(lines: list[str]) -> Commit:

@@ -1,0 +1,122 @@
+"""The process group on one machine: devnet, engine, keeper, relayer, started in order and kept alive."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engine.app.options import settings_options
+from engine.app.supervisor import ProcessSpec, Supervisor, python_command
+from engine.common import logs
+from engine.common.logs import get_logger
+from engine.common.settings import Settings
+from engine.journal.head import HeadPage
+from relayer.chain.rpc import RpcClient
+from relayer.page import RelayerPage
+from relayer.signer.keyfile import KeyfileSigner
+
+AIRDROP_LAMPORTS = 1_000 * 10**9
+_ENOUGH_LAMPORTS = 100 * 10**9
+_READY_S = 120.0
+
+
+class Group:
+    """Settings, supervisor and what the processes told when they became ready."""
+
+    def __init__(self, settings: Settings, *, log_dir: Path | None = None) -> None:
+        self.settings = settings
+        self.supervisor = Supervisor(log_dir, on_restart=_told)
+        self.rpc_url = ""
+
+    async def start(self) -> None:
+        """Start everything, each when those it needs are ready. ProcessFailed: one did not come up."""
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.settings.relayer.rpc_urls:
+            await self._start_devnet()
+        else:
+            self.rpc_url = self.settings.relayer.rpc_urls[0]
+        for name in ("engine", "keeper", "relayer"):
+            await self.supervisor.start(self._spec(name, self.settings))
+
+    async def _start_devnet(self) -> None:
+        info = await self.supervisor.start(self._spec("devnet", self.settings))
+        self.rpc_url = str(info["url"])
+        update = {"relayer": self.settings.relayer.model_copy(update={"rpc_urls": (self.rpc_url,)})}
+        self.settings = self.settings.model_copy(update=update)
+        await self._fund(_signer(self.settings.relayer.keyfile))
+
+    async def _fund(self, signer: KeyfileSigner) -> None:
+        """Give the payer lamports of the embedded chain, which has no value."""
+        payer = str(signer.public_key)
+        async with RpcClient(self.rpc_url) as rpc:
+            if await rpc.balance(payer) < _ENOUGH_LAMPORTS:
+                await rpc.request_airdrop(payer, AIRDROP_LAMPORTS)
+
+    def _spec(self, name: str, settings: Settings) -> ProcessSpec:
+        return ProcessSpec(name, python_command(name), ready_timeout_s=_READY_S, env=settings.to_env())
+
+    async def stop(self) -> None:
+        """End every process, within two seconds."""
+        await self.supervisor.stop()
+
+    def head(self) -> HeadPage:
+        """The engine's page."""
+        return HeadPage(self.settings.data_dir / "journal" / "head")
+
+    def relayer_page(self) -> RelayerPage:
+        """The relayer's page."""
+        return RelayerPage(self.settings.relayer.page)
+
+
+def _signer(path: Path) -> KeyfileSigner:
+    """The relayer's key on the embedded chain: made on the first start."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return KeyfileSigner.load(path) if path.exists() else KeyfileSigner.create(path)
+
+
+def _told(name: str, restarts: int, info: Mapping[str, Any]) -> None:
+    get_logger().warning("restarted", name=name, restarts=restarts)
+
+
+def stop_requested() -> asyncio.Event:
+    """An event that SIGINT and SIGTERM set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def until_stopped(group: Group, stop: asyncio.Event) -> None:
+    """Wait for a stop, or for the group to fail (ProcessFailed)."""
+    tasks = {asyncio.ensure_future(stop.wait()), asyncio.ensure_future(group.supervisor.wait())}
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.gather(*pending)
+    for task in done:
+        task.result()
+
+
+@click.command(help="Run the group on one machine until Ctrl-C: engine, keeper, relayer, embedded chain.")
+@settings_options
+def command(settings: Settings) -> None:
+    logs.configure(settings.logs, process="run")
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    stop = stop_requested()
+    group = Group(settings)
+    try:
+        await group.start()
+        get_logger().info("ready", socket=str(settings.engine.socket), rpc=group.rpc_url)
+        await until_stopped(group, stop)
+    finally:
+        await group.stop()

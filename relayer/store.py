@@ -1,0 +1,151 @@
+"""What the relayer must not forget: intents, every signature ever made for them, outcomes. SQLite, FULL sync.
+
+An intent is recorded before it is signed, its signature and bytes before they are sent, an outcome before it
+is told. After a crash the journal gives the same batches again; the store says how far each one came.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from engine.common.errors import StoreError
+from relayer.core.graph import Node
+from relayer.core.lifecycle import State
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS intent (
+    batch INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    payload BLOB NOT NULL,
+    state TEXT NOT NULL,
+    slot INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (batch, chunk)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signature (
+    signature TEXT PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    wire BLOB NOT NULL,
+    last_valid_height INTEGER NOT NULL,
+    FOREIGN KEY (batch, chunk) REFERENCES intent (batch, chunk)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS signature_of ON signature (batch, chunk);
+CREATE TABLE IF NOT EXISTS outcome (
+    seq INTEGER PRIMARY KEY,
+    frame BLOB NOT NULL
+) STRICT;
+"""
+
+
+class Intent(NamedTuple):
+    """One row of the record."""
+
+    node: Node
+    payload: bytes
+    state: State
+    slot: int
+
+
+class Signature(NamedTuple):
+    """One signature made for an intent."""
+
+    signature: str
+    node: Node
+    wire: bytes
+    last_valid_height: int
+
+
+class Store:
+    """The record on disk. Every method but reads belongs inside `transaction()`, which syncs once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA foreign_keys=ON")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{path}: cannot be opened as the relayer's record: {error}") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, durable when it ends."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def plan(self, node: Node, payload: bytes) -> Intent:
+        """Record an intent, or give back what is recorded. StoreError: recorded with another payload."""
+        row = self._db.execute(
+            "SELECT payload, state, slot FROM intent WHERE batch=? AND chunk=?", node
+        ).fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO intent (batch, chunk, payload, state) VALUES (?, ?, ?, ?)",
+                             (*node, payload, State.PLANNED))  # fmt: skip
+            return Intent(node, payload, State.PLANNED, 0)
+        if row[0] != payload:
+            raise StoreError(
+                f"batch {node.batch}, chunk {node.chunk}: the journal now gives another payload than was recorded",
+                batch=node.batch,
+                chunk=node.chunk,
+            )
+        return Intent(node, payload, State(row[1]), row[2])
+
+    def add_signatures(self, rows: Iterable[Signature]) -> None:
+        """Record signatures and bytes before they are sent."""
+        self._db.executemany(
+            "INSERT INTO signature VALUES (?, ?, ?, ?, ?)",
+            [(s.signature, s.node.batch, s.node.chunk, s.wire, s.last_valid_height) for s in rows],
+        )
+
+    def set_states(self, rows: Iterable[tuple[Node, State, int]]) -> None:
+        """Record states and the slots they were seen in."""
+        self._db.executemany(
+            "UPDATE intent SET state=?, slot=? WHERE batch=? AND chunk=?",
+            [(str(state), slot, *node) for node, state, slot in rows],
+        )
+
+    def signatures(self, node: Node) -> list[Signature]:
+        """Every signature made for an intent, oldest validity first."""
+        rows = self._db.execute(
+            "SELECT signature, wire, last_valid_height FROM signature WHERE batch=? AND chunk=?"
+            " ORDER BY last_valid_height, signature",
+            node,
+        )
+        return [Signature(s, node, wire, height) for s, wire, height in rows]
+
+    def add_outcomes(self, rows: Iterable[tuple[int, bytes]]) -> None:
+        """Record outcome frames under their sequence numbers before they are sent."""
+        self._db.executemany("INSERT INTO outcome VALUES (?, ?)", rows)
+
+    def outcomes_after(self, seq: int) -> list[bytes]:
+        """Outcome frames with a greater sequence number, in order."""
+        rows = self._db.execute("SELECT frame FROM outcome WHERE seq>? ORDER BY seq", (seq,))
+        return [frame for (frame,) in rows]
+
+    def last_outcome(self) -> int:
+        """Highest sequence number of an outcome, 0 if none."""
+        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()[0])
+
+    def counts(self) -> dict[State, int]:
+        """How many intents are in each state."""
+        rows = self._db.execute("SELECT state, count(*) FROM intent GROUP BY state")
+        return {State(state): n for state, n in rows}
+
+    def total_signatures(self) -> int:
+        """How many transactions were ever signed."""
+        return int(self._db.execute("SELECT count(*) FROM signature").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
