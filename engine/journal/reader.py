@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalDamaged, WitnessMismatch
+from engine.common.errors import JournalDamaged, JournalError, WitnessMismatch
 from engine.journal.segment import Segment, list_segments
 from kernels import groups
 from kernels.crc32c import words_of
@@ -60,15 +60,21 @@ class JournalReader:
         """The next frames, none beyond position `upto` (None: the last complete group, wherever that is).
 
         An empty chunk means there is nothing more for now. JournalDamaged: a group that must be there is not.
+        JournalError: a group is larger than `capacity`.
         """
         while True:
             if self._segment is None and not self._open_next():
                 return Chunk(self._out[:0], -1)
+            before = self.cursor.position
             chunk, why = self._scan(upto)
             if len(chunk.frames):
                 return chunk
             if upto is not None and self.cursor.position >= upto:
                 return chunk
+            if self.cursor.position > before and why in (groups.END, groups.FULL):
+                continue  # only a segment's own header was passed; what is behind it was not looked at whole
+            if why == groups.FULL:
+                raise JournalError(f"a group has more frames than the {len(self._out)} this reader takes")
             if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
@@ -86,6 +92,8 @@ class JournalReader:
             words_of(self._raw), 0, got, cursor.position, self._segment.epoch, cursor.chain,
             words_of(self._out), len(self._out), self._witnesses,
         )  # fmt: skip
+        if why == groups.END and row == 0 and got == len(self._raw):
+            why = groups.FULL
         self.cursor = Cursor(cursor.position + row, self._segment.epoch, chain)
         return Chunk(self._out[:made], int(self._witnesses[0]) if self._witnesses[1] else -1), why
 

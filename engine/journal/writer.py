@@ -21,7 +21,8 @@ SPARE_DIR = "ahead"
 class JournalWriter:
     """Appends groups. The caller fills `frames[:count]`, then commits; durable when `commit` returns.
 
-    frames: FRAME[group_frames_max]; the slot before them is the group's header, so a group is one write.
+    frames: FRAME[group_frames_max], or fewer where a segment holds fewer; the slot before them is the group's
+    header, so a group is one write.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class JournalWriter:
         self.position = tail.cursor.position
         self.chain = tail.cursor.chain
         self._segment_bytes = segment_bytes
-        self._block = np.zeros(group_frames_max + 1, FRAME)
+        # A segment begins with a header of its own; what is left takes one group's header and its frames.
+        fitting = segment_bytes // FRAME_BYTES - 2
+        self._block = np.zeros(min(group_frames_max, fitting) + 1, FRAME)
         self._header = self._block[:1].view(GROUP)
         self._header[:] = new_frames(Template.GROUP, 1, source=Source.ENGINE)
         self._bytes = self._block.view(np.uint8).data
@@ -93,7 +96,10 @@ class JournalWriter:
         path = segment_path(self.directory, self.epoch, self.position)
         self._take_spare(path)
         self.close()
-        self._fd = os.open(path, os.O_RDWR)
+        try:
+            self._fd = os.open(path, os.O_RDWR)
+        except OSError as error:
+            raise SyncFailed(f"{path}: cannot be opened again, the engine ends: {error.strerror}") from error
         self._first = self.position
         header = group_header(
             position=self.position,
@@ -104,7 +110,10 @@ class JournalWriter:
             witness=witness,
         )
         self._write(header.view(np.uint8).data, 0)
-        sync_directory(self.directory)
+        try:
+            sync_directory(self.directory)
+        except OSError as error:
+            raise SyncFailed(f"{path}: its name cannot be made durable: {error.strerror}") from error
         self.position += 1
 
     def _take_spare(self, path: Path) -> None:
