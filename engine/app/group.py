@@ -33,6 +33,7 @@ class Group:
         self.settings = settings
         self.supervisor = Supervisor(log_dir, on_restart=_told)
         self.rpc_url = ""
+        self.payer = ""
 
     async def start(self) -> None:
         """Start everything, each when those it needs are ready. ProcessFailed: one did not come up."""
@@ -41,8 +42,10 @@ class Group:
             await self._start_devnet()
         else:
             self.rpc_url = self.settings.relayer.rpc_urls[0]
-        for name in ("engine", "keeper", "relayer"):
+        for name in ("engine", "keeper"):
             await self.supervisor.start(self._spec(name, self.settings))
+        ready = await self.supervisor.start(self._spec("relayer", self.settings))
+        self.payer = str(ready["payer"])
 
     async def _start_devnet(self) -> None:
         info = await self.supervisor.start(self._spec("devnet", self.settings))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from engine.app.group import Group, stop_requested
 from engine.app.options import settings_options
 from engine.app.supervisor import python_command
+from engine.app.verify import require_ok, show
 from engine.common import logs
 from engine.common.errors import ChecksFailed, ProcessFailed, UsageError
 from engine.common.settings import Settings
@@ -62,7 +64,7 @@ class Replay:
         self.progress = progress
         self.stages_ms: dict[str, int] = {}
         self.group = Group(settings, log_dir=settings.data_dir / "logs")
-        self.status: tuple[int, bytes] = (0, b"")
+        self.digest = b""
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
@@ -151,25 +153,17 @@ class Replay:
         self.progress.show(
             f"settled {settled:,} batches, {page.get('tx_finalized'):,} transactions", done=True
         )
-        status = await self._client.status()
-        self.status = (status.ordinal, status.digest)
+        self.digest = (await self._client.status()).digest
         await self._client.close()
 
     async def _verify(self) -> dict[str, Any]:
-        ordinal, digest = self.status
         page, head = self.group.relayer_page(), self.group.head()
-        arguments = [
-            "verify",
-            "--json",
-            "--rpc",
-            self.group.rpc_url,
-            "--digest",
-            digest.hex(),
-            "--ordinal",
-            str(ordinal),
-        ]
+        arguments = ["verify", "--json", "--rpc", self.group.rpc_url]
+        arguments += ["--digest", self.digest.hex(), "--payer", self.group.payer]
         process = await asyncio.create_subprocess_exec(
-            *python_command(*arguments), stdout=asyncio.subprocess.PIPE, env=self._verify_env()
+            *python_command(*arguments),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **self.group.settings.to_env()},
         )
         out, _ = await process.communicate()
         if process.returncode not in (0, ChecksFailed.exit_code):
@@ -180,11 +174,6 @@ class Replay:
         report["tx_sent"] = page.get("tx_sent")
         report["restarts"] = {n: self.group.supervisor.restarts(n) for n in ("engine", "relayer", "devnet")}
         return report
-
-    def _verify_env(self) -> dict[str, str]:
-        import os
-
-        return {**os.environ, **self.group.settings.to_env()}
 
 
 def replay_settings(settings: Settings, data_dir: Path) -> Settings:
@@ -231,10 +220,8 @@ def command(
     with _data_dir(settings) as data_dir:
         replay = Replay(replay_settings(settings, data_dir), stream, speed, progress)
         report = asyncio.run(_guarded(replay))
-    _print(report, as_json)
-    if not report["ok"]:
-        bad = ", ".join(name for name, good in report["checks"].items() if not good)
-        raise ChecksFailed(f"these checks are false: {bad}")
+    show(report, as_json)
+    require_ok(report)
 
 
 @contextmanager
@@ -269,16 +256,3 @@ async def _guarded(replay: Replay) -> dict[str, Any]:
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
     return run.result()
-
-
-def _print(report: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(orjson.dumps(report).decode())
-        return
-    for key, value in report.items():
-        if isinstance(value, dict):
-            print(f"{key}:")
-            for name, item in value.items():
-                print(f"  {name:<14} {item}")
-        else:
-            print(f"{key:<16} {value}")

@@ -29,10 +29,12 @@ _HINTS = (Source.FEEDS, Source.RISK)
 
 
 class Outcome(NamedTuple):
-    """What one frame did: a `frames.Refusal` (0: taken) and its legs, none, one or two."""
+    """What one frame did: a `frames.Refusal` (0: taken), its legs (none, one or two), whether it is a tick
+    that closes a batch."""
 
     refusal: int
     legs: list[Leg]
+    boundary: bool = False
 
 
 class _Decision(NamedTuple):
@@ -40,6 +42,7 @@ class _Decision(NamedTuple):
     legs: list[Leg]
     account: int = -1
     detail: int = 0
+    boundary: bool = False
 
 
 def _just(refusal: Refusal) -> _Decision:
@@ -73,7 +76,7 @@ class Model:
             decision = self._decide(template, raw)
         if decision.refusal:
             self._refuse(template, seq, source, market, decision)
-        return Outcome(int(decision.refusal), decision.legs)
+        return Outcome(int(decision.refusal), decision.legs, decision.boundary)
 
     def sections(self) -> list[Section]:
         """The state as arrays, equal byte for byte to those of `State.sections()`."""
@@ -122,17 +125,18 @@ class Model:
 
     def tick_light(
         self, now_ns: int, kind: int, adopted: dict[int, MarketPrices], source: int = Source.CLOCK
-    ) -> None:
+    ) -> bool:
         """A tick that the compiled fold took, its samples adopted instead of computed.
 
         adopted: market → prices after this tick's sample and before its hourly payment. A changed state is
-        output as the tick would have. ValueError if the clock would not move forward.
+        output as the tick would have. True if the tick closes a batch. ValueError if the clock would not move
+        forward.
         """
         ledger = self.ledger
         if now_ns <= ledger.meta.now_ns:
             raise ValueError(f"a tick at {now_ns} after {ledger.meta.now_ns}")
         self.skip(source, 1)
-        ends_hour = model_prices.advance(ledger, now_ns)
+        ends_hour, closes = model_prices.advance(ledger, now_ns)
         for number in range(ledger.tables.count):
             market = ledger.tables.markets[number]
             if number in adopted:
@@ -144,6 +148,7 @@ class Model:
                 model_prices.pay_hour(ledger, number, market)
             else:
                 model_prices.reset_hour(market)
+        return closes
 
     def identities(self) -> dict[str, int]:
         """Every identity of MONEY.md from the positions and balances alone, and every running sum less the
@@ -193,7 +198,8 @@ class Model:
             setting = decode(Template.SETTING, raw)
             return _Decision(model_money.apply_setting(ledger, setting), [], setting.account)
         if template == Template.TICK:
-            return _just(model_prices.apply_tick(ledger, decode(Template.TICK, raw)))
+            why, closes = model_prices.apply_tick(ledger, decode(Template.TICK, raw))
+            return _Decision(why, [], boundary=closes)
         if template == Template.OBSERVATION:
             return _just(model_prices.apply_observation(ledger, decode(Template.OBSERVATION, raw)))
         if template == Template.ACCOUNT:

@@ -225,22 +225,27 @@ def check_tick(ledger: Ledger, tick: Any) -> Refusal:
     return Refusal.NONE
 
 
-def advance(ledger: Ledger, now_ns: int) -> bool:
-    """Move the clock; due parameters come into force. True if that ends an hour."""
+def advance(ledger: Ledger, now_ns: int) -> tuple[bool, bool]:
+    """Move the clock; due parameters come into force. (ends an hour, closes a batch).
+
+    A batch closes at the first tick at or past the next multiple of the window, and before every payment.
+    """
     meta = ledger.meta
     if meta.pending and now_ns >= meta.pending_not_before_ns:
         put_in_force(ledger)
+    window = ledger.tables.batch_window_ns
     ends_hour = now_ns // HOUR_NS > meta.funding_hour
+    closes = window > 0 and (ends_hour or now_ns // window > meta.now_ns // window)
     meta.now_ns, meta.funding_hour = now_ns, now_ns // HOUR_NS
-    return ends_hour
+    return ends_hour, closes
 
 
-def apply_tick(ledger: Ledger, tick: Any) -> Refusal:
-    """Sample every market and, past an hour, pay once. OPEN samples nothing and pays nothing."""
+def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
+    """Sample every market and, past an hour, pay once; OPEN samples and pays nothing. (why, closes a batch)."""
     why = check_tick(ledger, tick)
     if why:
-        return why
-    ends_hour = advance(ledger, tick.now_ns)
+        return why, False
+    ends_hour, closes = advance(ledger, tick.now_ns)
     for number in range(ledger.tables.count):
         market = ledger.tables.markets[number]
         if tick.kind == TickKind.SECOND:
@@ -249,4 +254,4 @@ def apply_tick(ledger: Ledger, tick: Any) -> Refusal:
                 pay_hour(ledger, number, market)
         elif ends_hour:
             reset_hour(market)
-    return Refusal.NONE
+    return Refusal.NONE, closes

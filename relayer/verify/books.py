@@ -1,0 +1,232 @@
+"""The journal recomputed: the plain-integer model beside the compiled fold, frame by frame where it counts.
+
+Every fill, transfer, parameter, outcome and hourly payment goes through the model. Of the per-second samples
+the model computes whole hours (the first, the busiest, the last); in the others it takes prices from the
+compiled fold, and everything that moves money it still computes itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.core.apply import Machine
+from engine.core.views import views_of
+from engine.journal.reader import JournalReader, check_witness
+from kernels.frames import TICK, Source, Template
+from kernels.layouts import FEED_SLOTS, OUTBOX_SLOTS
+from relayer.verify.batches import PlainBatches
+from relayer.verify.model import Model
+from relayer.verify.model_prices import HOUR_NS, MarketPrices
+
+FULL_HOURS = 3
+
+
+@dataclass
+class BooksEvidence:
+    """What recomputing the journal found. Differences are 0, and lists of differences empty, if all is well."""
+
+    ordinal: int = 0
+    booked: int = 0
+    refused: int = 0
+    liquidations: int = 0
+    funding_hours: int = 0
+    funding_paid_e6: int = 0
+    size_residual: int = 0
+    cash_residual: int = 0
+    hours_in_full: int = 0
+    leg_differences: list[str] = field(default_factory=list)
+    funding_differences: list[str] = field(default_factory=list)
+    model_digest: bytes = b""
+    fold_digest: bytes = b""
+
+
+def survey(directory: Path, upto: int | None) -> tuple[Counter[int], int, int]:
+    """(fills per hour, first tick's hour, last tick's hour) of a journal, from the frames alone."""
+    reader = JournalReader(directory)
+    fills: Counter[int] = Counter()
+    first = last = 0
+    hour = 0
+    try:
+        while len(frames := reader.read(upto).frames):
+            ticks = np.flatnonzero(frames["template"] == int(Template.TICK))
+            hours = frames[ticks].view(TICK)["now_ns"] // HOUR_NS
+            at = np.searchsorted(ticks, np.flatnonzero(frames["template"] == int(Template.FILL)))
+            known = np.concatenate(([hour], hours))
+            for h, n in zip(*np.unique(known[at], return_counts=True), strict=True):
+                fills[int(h)] += int(n)
+            if len(hours):
+                first = first or int(hours[0])
+                hour = last = int(hours[-1])
+    finally:
+        reader.close()
+    return fills, first, last
+
+
+class Audit:
+    """Runs model and fold in lockstep over the journal, and hands every booked fill to `batches`."""
+
+    def __init__(self, directory: Path, batches: PlainBatches, *, upto: int | None = None) -> None:
+        self._directory, self._upto = directory, upto
+        self._reader = JournalReader(directory)
+        self._machine = Machine()
+        self._model = Model()
+        self._batches = batches
+        self._full: set[int] = set()
+        self._last_full: int | None = None
+        self.evidence = BooksEvidence()
+
+    def run(self) -> BooksEvidence:
+        """Recompute everything. JournalDamaged, WitnessMismatch: the journal itself is not what it was."""
+        fills, first, last = survey(self._directory, self._upto)
+        # The last tick of a run stands on its hour: the last hour with samples is the one before.
+        ends = last if fills[last] else last - 1
+        self._full = {first, ends, max(fills, key=lambda h: (fills[h], -h), default=first)}
+        spare = (h for h in range(first, last) if h not in self._full)
+        while len(self._full) < FULL_HOURS and (h := next(spare, None)) is not None:
+            self._full.add(h)
+        try:
+            while len((chunk := self._reader.read(self._upto)).frames):
+                check_witness(chunk.witness, self._machine.witness, self._reader.cursor.position)
+                self._chunk(chunk.frames)
+        finally:
+            self._reader.close()
+        return self._finish()
+
+    def _chunk(self, frames: NDArray[np.void]) -> None:
+        """One stretch of frames: quiet ones by the fold alone, the others by both."""
+        views = views_of(frames)
+        template = frames["template"]
+        is_tick = template == int(Template.TICK)
+        quiet = is_tick | (template == int(Template.OBSERVATION))
+        hours = frames.view(TICK)["now_ns"] // HOUR_NS
+        at = 0
+        while at < len(frames):
+            stop = at if self._in_full() else self._quiet_until(quiet, is_tick, hours, at)
+            if stop > at:
+                self._skip(views, frames, at, stop)
+            if stop < len(frames):
+                self._both(views, frames, stop)
+            at = stop + 1
+
+    def _hour(self) -> int:
+        return self._model.ledger.meta.now_ns // HOUR_NS
+
+    def _in_full(self) -> bool:
+        return self._model.ledger.meta.now_ns == 0 or self._hour() in self._full
+
+    def _quiet_until(
+        self, quiet: NDArray[np.bool_], is_tick: NDArray[np.bool_], hours: NDArray[np.int64], at: int
+    ) -> int:
+        """First frame from `at` on that both must look at: not quiet, or a tick that ends the hour."""
+        loud = ~quiet[at:] | (is_tick[at:] & (hours[at:] > self._hour()))
+        found = int(np.argmax(loud))
+        return at + found if loud[found] else len(quiet)
+
+    def _skip(self, views: object, frames: NDArray[np.void], start: int, stop: int) -> None:
+        applied = self._machine.apply(views, start, stop)  # type: ignore[arg-type]
+        part = frames[start:stop]
+        refused = int(np.count_nonzero(applied.results["refusal"]))
+        ticks = part["template"] == int(Template.TICK)
+        self._batches.saw_ticks(part[ticks].view(TICK)["now_ns"], self._ordinal() + np.flatnonzero(ticks) + 1)
+        for source in np.unique(part["source"]):
+            self._model.skip(int(source), int(np.count_nonzero(part["source"] == source)))
+        self._model.skip(
+            int(Source.CLOCK), 0, refused=refused, now_ns=int(self._machine.books.meta[0]["now_ns"])
+        )
+        self._adopt_outputs()
+
+    def _ordinal(self) -> int:
+        return self._model.ledger.meta.ordinal
+
+    def _both(self, views: object, frames: NDArray[np.void], at: int) -> None:
+        """One frame through model and fold; any difference is remembered by its ordinal."""
+        raw = frames[at].tobytes()
+        template = int(frames[at]["template"])
+        if template == Template.TICK:
+            self._before_tick(frames[at : at + 1].view(TICK))
+        elif not self._in_full() and int(frames[at]["market"]) >= 0:
+            self._adopt(int(frames[at]["market"]))
+        applied = self._machine.apply(views, at, at + 1)  # type: ignore[arg-type]
+        outcome = self._model.apply(raw)
+        legs = [tuple(int(x) for x in leg) for leg in applied.legs]
+        if int(applied.results[0]["refusal"]) != outcome.refusal or legs != [tuple(x) for x in outcome.legs]:
+            self.evidence.leg_differences.append(f"ordinal {self._ordinal()}")
+        if template == Template.TICK:
+            now = np.array([self._model.ledger.meta.now_ns])
+            self._batches.saw_ticks(now, np.array([self._ordinal()]))
+            self._compare_indices()
+        if outcome.legs:
+            fill = raw if template == Template.FILL else None
+            self._batches.took(self._ordinal(), fill, outcome.legs, self._model.ledger)
+
+    def _before_tick(self, tick: NDArray[np.void]) -> None:
+        """Prices for a tick in a light hour come from the fold; the sample and the payment do not."""
+        if int(tick["now_ns"][0]) // HOUR_NS == self._hour() and self._in_full():
+            return
+        if self._in_full():
+            self._compare_samples()
+            return
+        for market in range(self._model.ledger.tables.count):
+            self._adopt(market)
+        rows = self._model.ledger.tables.count * FEED_SLOTS
+        self._model.adopt_feeds(self._machine.books.feeds[:rows])
+
+    def _adopt(self, market: int) -> None:
+        if market >= self._machine.state.number("markets"):
+            return
+        row = self._machine.books.markets[market]
+        self._model.adopt_prices(market, MarketPrices(*(int(row[name]) for name in MarketPrices._fields)))
+
+    def _adopt_outputs(self) -> None:
+        outputs = self._machine.state.number("outputs")
+        if outputs != self._model.ledger.outputs:
+            self._model.adopt_outputs(outputs, self._machine.books.outbox[: min(outputs, OUTBOX_SLOTS)])
+
+    def _compare_samples(self) -> None:
+        """At the end of an hour that the model sampled itself: prices and premiums are the fold's."""
+        self.evidence.hours_in_full += 1
+        for number, market in self._model.ledger.tables.markets.items():
+            row = self._machine.books.markets[number]
+            for name in MarketPrices._fields:
+                if int(row[name]) != getattr(market, name):
+                    self.evidence.funding_differences.append(f"hour {self._hour()}, market {number}: {name}")
+
+    def _compare_indices(self) -> None:
+        for number, market in self._model.ledger.tables.markets.items():
+            row = self._machine.books.markets[number]
+            mine = (market.index_e6, market.index_rem, market.rate_e12, market.epoch)
+            if mine != tuple(int(row[name]) for name in ("index_e6", "index_rem", "rate_e12", "epoch")):
+                self.evidence.funding_differences.append(f"ordinal {self._ordinal()}, market {number}: index")
+        if len(self._model.payments) != self._paid:
+            self._paid = len(self._model.payments)
+            self._identities()
+
+    _paid = 0
+
+    def _identities(self) -> None:
+        """The identities from scratch; the largest differences ever found are kept."""
+        found = self._model.identities()
+        sizes = [abs(v) for k, v in found.items() if k.endswith("sizes")]
+        others = [abs(v) for k, v in found.items() if not k.endswith("sizes") and k != "hourly and on touch"]
+        self.evidence.size_residual = max([self.evidence.size_residual, *sizes])
+        self.evidence.cash_residual = max([self.evidence.cash_residual, *others])
+        if found["hourly and on touch"]:
+            self.evidence.funding_differences.append(
+                f"ordinal {self._ordinal()}: hourly sum and touch differ"
+            )
+
+    def _finish(self) -> BooksEvidence:
+        self._identities()
+        self._batches.finish()
+        e, meta = self.evidence, self._model.ledger.meta
+        e.ordinal, e.booked, e.refused = meta.ordinal, meta.booked, meta.refused
+        e.liquidations = self._machine.state.number("liquidations")
+        e.funding_hours = len({p.now_ns for p in self._model.payments})
+        e.funding_paid_e6 = sum(p.paid_e6 for p in self._model.payments)
+        e.model_digest, e.fold_digest = self._model.digest(), self._machine.state.digest()
+        return e
