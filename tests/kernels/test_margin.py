@@ -72,3 +72,11 @@ def test_more_leverage_never_needs_more_margin_within_the_table(tiers: list[Tier
 def test_published_tiers(leverage: int, rate: int) -> None:
     """1/leverage is rounded up; above every tier all of it is asked."""
     assert run(margin.initial_rate_e12, tier_rows(PUBLISHED), leverage) == rate
+
+
+def test_a_tier_past_a_gap_is_not_in_force() -> None:
+    rows = tier_rows(PUBLISHED)
+    rows[1]["margin_set"] = 0
+    assert run(margin.tier_of, rows, 20) == 0
+    assert run(margin.tier_of, rows, 100) == -1
+    assert run(margin.initial_rate_e12, rows, 100) == 10**12
