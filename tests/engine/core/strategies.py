@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from hypothesis import strategies as st
 
 from engine.core.params import Row, stage
@@ -22,6 +21,11 @@ from tests.engine.core.twins import Twins
 
 INT64 = [0, 1, -1, 2**63 - 1, -(2**63), LIMIT, -LIMIT, LIMIT + 1, 2**53]
 INT32 = [0, -1, 2**31 - 1, -(2**31)]
+
+
+def clipped(value: int) -> int:
+    """The nearest int64."""
+    return max(-(2**63), min(2**63 - 1, value))
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,8 @@ class Step:
             payload["now_ns"] = (last // HOUR_NS + 1) * HOUR_NS if self.ns == 0 else last + self.ns
             payload["prev_ns"], payload["interval_ns"] = last, payload["now_ns"] - last
         source = SOURCES.get(self.template, Source.MATCHING) if self.source is None else self.source
-        seq = twins.next_seq(source) + self.seq
-        if not -(2**63) <= seq < 2**63:
-            seq = 0
+        seq = clipped(twins.next_seq(source) + self.seq)
+        payload = {name: clipped(value) for name, value in payload.items()}
         return [frame(self.template, seq, source=source, market=self.market, flags=self.flags, **payload)]
 
 
@@ -73,10 +76,10 @@ class Change:
     def build(self, twins: Twins) -> list[bytes]:
         """All frames of the change."""
         start = twins.next_seq(Source.ADMIN)
-        now_ns = twins.model.ledger.meta.now_ns
-        frames = stage(self.rows, change=self.change, not_before_ns=now_ns + self.not_before, first_seq=start)
+        due = clipped(twins.model.ledger.meta.now_ns + self.not_before)
+        frames = stage(self.rows, change=self.change, not_before_ns=due, first_seq=start)
         if self.lie:
-            frames[-1][self.lie] += np.int64(1)
+            frames[-1][self.lie] ^= 1
         return [row.tobytes() for row in frames]
 
 

@@ -21,12 +21,14 @@ from kernels.layouts import (
     MARKET_REDUCE_ONLY,
     MAX_OPEN_REFUSALS,
     OUTBOX_SLOTS,
+    PRICE_MAX,
     STATUS_HELD,
     STATUS_OK,
     STATUS_PRIMARY,
     STATUS_TWO,
 )
 from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, Script, frame, genesis
+from tests.engine.core.strategies import Hour
 from tests.engine.core.twins import Twins
 
 
@@ -56,7 +58,7 @@ def outputs(twins: Twins) -> list[int]:
     return [int(row[0]) >> 16 & 0xFFFF for row in twins.machine.books.outbox[: twins.model.ledger.outputs]]
 
 
-def refused(twins: Twins, script: Script, **last: object) -> int:
+def refused(twins: Twins, script: Script) -> int:
     """The refusal of the script's last frame, applied by itself."""
     return twins.apply(script.frames[-1]).refusal
 
@@ -229,6 +231,23 @@ def test_no_account_and_no_sum_leaves_its_bounds() -> None:
     assert refused(twins, script) == 0
 
 
+def test_a_fill_whose_funding_leaves_its_bounds_is_refused_and_changes_nothing() -> None:
+    script = genesis(deposit_e6=10**16)
+    script.fill(1, 2, 128_102_389_400, PRICE, market=1)
+    twins = booked(script)
+    assert int(position(twins, 2, 1)["size"]) == 128_102_389_400
+    for _ in range(17):
+        Hour(10**17, 3600, PRICE_MAX).build(twins)
+        last = twins.model.ledger.meta.now_ns
+        now = (last // HOUR_NS + 1) * HOUR_NS
+        fields = {"now_ns": now, "prev_ns": last, "interval_ns": now - last, "kind": 1}
+        twins.apply(frame(Template.TICK, twins.next_seq(Source.CLOCK), **fields))
+    script.fill(1, 2, 1, PRICE, market=1)
+    assert refused(twins, script) == Refusal.OUT_OF_BOUNDS
+    script.fill(3, 4, 1, PRICE, market=1)
+    assert refused(twins, script) == 0
+
+
 def test_a_position_pays_the_hour_when_touched_and_dust_stays_with_it() -> None:
     script = genesis(deposit_e6=10**13)
     script.fill(1, 2, 7, PRICE)
@@ -268,7 +287,7 @@ def test_prices_go_from_median_to_witness_to_primary_to_held_to_reduce_only() ->
         for k in providers:
             script.observe(PRICE + k, feed=k)
         script.seconds(1)
-        seen.append((len(script.frames)))
+        seen.append(len(script.frames))
     script_frames, twins, at, states = script.frames, booked(genesis()), len(genesis().frames), []
     for end in seen:
         twins.apply_all(script_frames[at:end])

@@ -14,7 +14,7 @@ from tests.engine.core.twins import Twins
 GENESIS = genesis().frames
 QUIET = settings(
     deadline=None,
-    max_examples=int(__import__("os").environ.get("H5N", "150")),
+    max_examples=150,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

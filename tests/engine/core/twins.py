@@ -59,6 +59,7 @@ class Twins:
         outcome = self.model.apply(raw)
         assert int(result.results["refusal"][0]) == outcome.refusal
         assert int(result.results["legs"][0]) == len(outcome.legs)
+        assert bool(result.results["boundary"][0]) == outcome.boundary
         assert result.legs.tolist() == [tuple(leg) for leg in outcome.legs]
         self.compare()
         if outcome.refusal and head_of(raw)[0] != Template.PARAM:
@@ -72,6 +73,7 @@ class Twins:
             applied = self.machine.apply(views(group), 0, len(group))
             outcomes = [self.model.apply(raw) for raw in group]
             assert applied.results["refusal"].tolist() == [outcome.refusal for outcome in outcomes]
+            assert applied.results["boundary"].tolist() == [outcome.boundary for outcome in outcomes]
             assert applied.legs.tolist() == [tuple(leg) for outcome in outcomes for leg in outcome.legs]
         self.compare()
 

@@ -1,0 +1,109 @@
+"""One fixed list of frames of every template, and what folding it gives. Run as a program for other processes.
+
+`python -m tests.engine.core.fixed_run COUNT GROUP` writes two lines of JSON: how it was compiled, what `fold` gives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+
+from engine.core.apply import Machine
+from engine.core.params import Row
+from kernels.frames import (
+    CorrectionKind,
+    ObservationKind,
+    OutcomeStage,
+    ParamKey,
+    SettingKind,
+    Template,
+    TransferKind,
+)
+from kernels.jit import JIT_DISABLED, cpu_target
+from tests.engine.core.builders import HOUR_NS, PRICE, SCALES, SECOND_NS, WEIGHTS, Script, genesis, views
+
+ACCOUNTS = 40
+
+
+def observe_all(script: Script, chance: random.Random) -> None:
+    """Most feeds of most markets say something near the first price; now and then none does."""
+    for m, weights in enumerate(WEIGHTS):
+        expo = SCALES[m][1] - SCALES[m][0]
+        for k in range(len(weights)):
+            if chance.random() < 0.8:
+                script.observe(PRICE + chance.randint(-40_000, 40_000), market=m, feed=k, expo=expo, conf=900)
+        for kind in (ObservationKind.MID, ObservationKind.IMPACT_BID, ObservationKind.IMPACT_ASK):
+            if chance.random() < 0.3:
+                script.observe(PRICE + 100_000, market=m, kind=kind, expo=expo)
+
+
+def one_second(script: Script, chance: random.Random) -> None:
+    """A second of trading: observations, fills of all sorts, the odd transfer, setting, mistake, correction."""
+    if chance.random() < 0.5:
+        observe_all(script, chance)
+    for _ in range(chance.randint(0, 6)):
+        m = chance.choice((0, 0, 1, 2, 2, 7)) if chance.random() < 0.1 else chance.randint(0, 2)
+        maker, taker = chance.randint(1, ACCOUNTS), chance.randint(1, ACCOUNTS)
+        size = chance.choice((1, -1, 3, -20, 40, 333, -(10**7), 0))
+        script.fill(maker, taker, size, PRICE + chance.randint(-(10**6), 10**6), market=m)
+    account = chance.randint(1, ACCOUNTS)
+    kind = chance.choice((*TransferKind,))
+    if kind == TransferKind.DEPOSIT:
+        script.deposit(account, chance.randint(1, 10**11))
+    else:
+        script.move(kind, account, chance.randint(1, 10**8), market=chance.randint(0, 2))
+    script.setting(account, chance.choice((*SettingKind,)), chance.choice((0, 1, 10, 50)), market=2)
+    odd = chance.choice(
+        (Template.OUTCOME, Template.CORRECTION, Template.CANDIDATE, Template.PART, Template.UPGRADE)
+    )
+    payload = {}
+    if odd == Template.OUTCOME:
+        payload = {"batch": chance.randint(1, 3), "stage": chance.choice((*OutcomeStage,))}
+    if odd == Template.CORRECTION:
+        payload = {"kind": chance.choice((*CorrectionKind,)), "refused_seq": chance.randint(1, ACCOUNTS)}
+        payload["refused_source"] = 1
+    script.add(odd, market=chance.randint(0, 2), **payload)
+    script.seconds(1)
+
+
+def fixed_frames(count: int) -> list[bytes]:
+    """The first `count` frames of the list: about twelve a second, hours that pay, parameters that change."""
+    chance = random.Random(20260214)
+    script = genesis(accounts=ACCOUNTS, deposit_e6=10**12)
+    hour = 0
+    while len(script.frames) < count:
+        one_second(script, chance)
+        if len(script.frames) // 600 > hour:
+            hour += 1
+            for _ in range(0 if hour > 1 else 1201):
+                script.seconds(1)
+                if script.now_ns % (5 * SECOND_NS) == 0:
+                    script.observe(PRICE + 4000, market=2, expo=9)
+            script.params([Row(ParamKey.HOLD_NS, 0, hour * SECOND_NS)], change=hour + 1)
+            script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)
+    return script.frames[:count]
+
+
+def fold(frames: list[bytes], group: int) -> dict[str, str | int]:
+    """Digest, witness, and a hash over all results and legs, of the frames folded `group` at a time."""
+    machine, seen = Machine(capacity=group), views(frames)
+    results = hashlib.sha256()
+    legs = hashlib.sha256()
+    for start in range(0, len(frames), group):
+        applied = machine.apply(seen, start, min(start + group, len(frames)))
+        results.update(applied.results.tobytes())
+        legs.update(applied.legs.tobytes())
+    return {
+        "digest": machine.state.digest().hex(),
+        "witness": machine.witness,
+        "results": results.hexdigest(),
+        "legs": legs.hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    how = {"jit": not JIT_DISABLED, "cpu": cpu_target()[0]}
+    what = fold(fixed_frames(int(sys.argv[1])), int(sys.argv[2]))
+    sys.stdout.write(json.dumps(how) + "\n" + json.dumps(what) + "\n")
