@@ -169,7 +169,8 @@ class Audit:
         if int(tick["now_ns"][0]) // HOUR_NS == self._hour() and self._in_full():
             return
         if self._in_full():
-            self._compare_samples()
+            if self._model.ledger.meta.now_ns:
+                self._compare_samples()
             return
         for market in range(self._model.ledger.tables.count):
             self._adopt(market)
