@@ -110,12 +110,11 @@ class Hub:
                 continue
             made = self._take(connection, made)
             touched.append(connection)
-        if made and not self._commit(made, touched):
-            return
-        self._acknowledge(touched)
-        self._send_outputs()
-        if made:
-            self.engine.head.row["ack_ns"] = time.perf_counter_ns() - began
+        if not made or self._commit(made, touched):
+            self._acknowledge(touched)
+            self._send_outputs()
+            if made:
+                self.engine.head.row["ack_ns"] = time.perf_counter_ns() - began
         if self._ready:
             self._schedule()
 
