@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.params import Row, exchange_rows, market_rows, rows_digest, stage
+from engine.core.params import Row, exchange_rows, market_rows, stage
 from engine.core.views import Views, views_of
 from kernels import frames as f
 from kernels.frames import ObservationKind, Source, Template, TickKind, TransferKind
@@ -198,8 +198,3 @@ def genesis(accounts: int = 5, deposit_e6: int = 10**10, start_ns: int = 1000 * 
             script.observe(PRICE, market=m, feed=k, expo=SCALES[m][1] - SCALES[m][0])
     script.seconds(1)
     return script
-
-
-def commit_of(staged: NDArray[np.void]) -> tuple[int, int]:
-    """The digest words of staged rows, for a commit written by hand."""
-    return rows_digest(staged)

@@ -264,3 +264,33 @@ steps = st.integers(0, 39).flatmap(
         (new_accounts, outcomes, corrections, upgrades, strangers)[n - 35]
     )
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PaidHour:
+    """An hour that pays at this premium and price, then fills: (market, maker, taker, size)."""
+
+    premium_sum_e12: int
+    pay_price: int
+    fills: list[tuple[int, int, int, int]]
+
+    def build(self, twins: Twins) -> list[bytes]:
+        """The tick of the hour and the fills after it."""
+        Hour(self.premium_sum_e12, 3600, self.pay_price).build(twins)
+        frames = Step(Template.TICK, {"kind": 1}, ns=0).build(twins)
+        seq = twins.next_seq(Source.MATCHING)
+        for k, (market, maker, taker, size) in enumerate(self.fills):
+            fill = {"maker": maker, "taker": taker, "size": size, "price": PRICE}
+            frames.append(frame(Template.FILL, seq + k, market=market, **fill))
+        return frames
+
+
+_account = st.integers(1, 4)
+paid_hours = st.builds(
+    PaidHour,
+    st.integers(-(18 * 10**13), 18 * 10**13),
+    st.integers(PRICE_MIN, PRICE_MAX),
+    st.lists(
+        st.tuples(st.integers(0, 2), _account, _account, st.sampled_from([1, -1, 7, -13, 500])), max_size=5
+    ),
+)

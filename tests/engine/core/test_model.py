@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kernels.frames import Refusal, Template
 from relayer.verify.model_frames import decode, head_of
 from tests.engine.core.builders import genesis
-from tests.engine.core.strategies import fills, hours, steps, ticks, transfers
+from tests.engine.core.strategies import fills, hours, paid_hours, steps, ticks, transfers
 from tests.engine.core.twins import Twins
 
 GENESIS = genesis().frames
@@ -44,6 +44,14 @@ def test_money_and_hours_do_the_same_to_machine_and_model(drawn: list) -> None:
     for payment in twins.model.payments:
         if payment.paid_e6:
             event("an hour paid")
+
+
+@settings(QUIET, max_examples=60)
+@given(st.lists(paid_hours, min_size=2, max_size=8))
+def test_dust_of_many_hours_does_the_same_to_machine_and_model(drawn: list) -> None:
+    twins = run(drawn)
+    dust = sum(position.rem for position in twins.model.ledger.positions)
+    event(f"dust {dust > 0}, paid {any(payment.paid_e6 for payment in twins.model.payments)}")
 
 
 def test_frames_decode_to_what_the_layouts_say() -> None:

@@ -90,6 +90,7 @@ def test_a_commit_that_does_not_match_is_refused_and_may_be_repeated(lie: str) -
         (Row(ParamKey.MARGIN_TIER_LIMITS, 0, 1001, 0), 0),
         (Row(ParamKey.MARGIN_TIER_LIMITS, 0, 50, 0), 0),
         (Row(ParamKey.MARGIN_TIER_RATES, 1, 6 * 10**10, 10**9), 0),
+        (Row(ParamKey.MARGIN_TIER_RATES, 1, 5 * 10**10, 10**9), 0),
         (Row(ParamKey.MARKET_SCALE, 0, 4, 4), 0),
         (Row(ParamKey.MARKET_SCALE, 4, 4, 4), 0),
         (Row(ParamKey.MARKET_SCALE, 3, 10, 0), 0),

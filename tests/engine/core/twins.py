@@ -10,7 +10,7 @@ from kernels.frames import Source, Template
 from relayer.verify.model import Model, Outcome
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import check_tick
-from tests.engine.core.builders import views
+from tests.engine.core.builders import Script, views
 
 COUNTERS = {"ordinal", "refused", "outputs"}
 FREEZE = {"state", "open_refusals"}
@@ -82,6 +82,28 @@ class Twins:
         assert differences(self.machine.state.sections(), self.model.sections()) == []
         assert self.machine.state.digest() == self.model.digest()
         assert {name: value for name, value in self.model.identities().items() if value} == {}
+
+    def last_of(self, script: Script) -> int:
+        """The refusal of the script's last frame, applied by itself."""
+        return self.apply(script.frames[-1]).refusal
+
+    def position(self, account: int, market: int = 0) -> Any:
+        """A position of the machine."""
+        rows = self.machine.books.positions
+        return next(row for row in rows if (row["account"], row["market"]) == (account, market))
+
+    def market(self, number: int = 0) -> Any:
+        """A market of the machine."""
+        return self.machine.books.markets[number]
+
+    def free(self, account: int) -> int:
+        """An account's free balance in the machine."""
+        return int(self.machine.books.accounts[account]["free_e6"])
+
+    def outputs(self) -> list[int]:
+        """Templates of the outputs so far, as long as none has left the ring."""
+        rows = self.machine.books.outbox[: self.model.ledger.outputs]
+        return [int(row[0]) >> 16 & 0xFFFF for row in rows]
 
     def next_seq(self, source: Source | int) -> int:
         """The sequence number that `source` must use next."""
