@@ -9,8 +9,9 @@ import pytest
 from engine.core.apply import Machine
 from kernels.frames import Source, Template
 from relayer.verify import model_prices
-from relayer.verify.model import MarketPrices, Model
+from relayer.verify.model import Model
 from relayer.verify.model_frames import decode, head_of
+from relayer.verify.model_prices import MarketPrices
 from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, Script, genesis, views
 from tests.engine.core.fixed_run import fixed_frames
 
