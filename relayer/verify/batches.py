@@ -59,6 +59,7 @@ class PlainBatches:
     def __init__(self, rows_per_chunk: int) -> None:
         self.batches: list[PlainBatch] = []
         self.log = PlainLog()
+        self.open_fills = 0
         self._rows_per_chunk = rows_per_chunk
         self._first = 1
         self._opened_ns = 0
@@ -136,7 +137,8 @@ class PlainBatches:
         self._deltas, self._fees = {}, {}
 
     def finish(self) -> None:
-        """Forget the batch that is still open: the chain cannot have it yet."""
+        """Set aside the batch that is still open: the chain cannot have it yet. Its fills are `open_fills`."""
+        self.open_fills = self._fills
         self._deltas, self._fees, self._fills = {}, {}, 0
 
 

@@ -20,6 +20,14 @@ from engine.journal.reader import JournalReader, check_witness
 from kernels.frames import TICK, Source, Template
 from kernels.layouts import FEED_SLOTS, OUTBOX_SLOTS
 from relayer.verify.batches import PlainBatches
+from relayer.verify.differences import (
+    DIGEST,
+    FUNDING,
+    Differences,
+    compare_legs,
+    compare_states,
+    judge_identities,
+)
 from relayer.verify.model import Model
 from relayer.verify.model_prices import HOUR_NS, MarketPrices
 
@@ -28,7 +36,10 @@ FULL_HOURS = 3
 
 @dataclass
 class BooksEvidence:
-    """What recomputing the journal found. Differences are 0, and lists of differences empty, if all is well."""
+    """What recomputing the journal found. `residual` is 0 and nothing differs if all is well.
+
+    fold_digest: of the compiled books after the replay; a live engine's must equal it.
+    """
 
     ordinal: int = 0
     booked: int = 0
@@ -36,11 +47,9 @@ class BooksEvidence:
     liquidations: int = 0
     funding_hours: int = 0
     funding_paid_e6: int = 0
-    size_residual: int = 0
-    cash_residual: int = 0
+    residual: int = 0
     hours_in_full: int = 0
-    leg_differences: list[str] = field(default_factory=list)
-    funding_differences: list[str] = field(default_factory=list)
+    differences: Differences = field(default_factory=Differences)
     model_digest: bytes = b""
     fold_digest: bytes = b""
 
@@ -73,8 +82,8 @@ class Audit:
     def __init__(self, directory: Path, batches: PlainBatches, *, upto: int | None = None) -> None:
         self._directory, self._upto = directory, upto
         self._reader = JournalReader(directory)
-        self._machine = Machine()
-        self._model = Model()
+        self.machine = Machine()
+        self.model = Model()
         self._batches = batches
         self._full: set[int] = set()
         self._last_full: int | None = None
@@ -82,6 +91,11 @@ class Audit:
 
     def run(self) -> BooksEvidence:
         """Recompute everything. JournalDamaged, WitnessMismatch: the journal itself is not what it was."""
+        self.recompute()
+        return self.conclude()
+
+    def recompute(self) -> None:
+        """Take the whole journal through model and fold."""
         fills, first, last = survey(self._directory, self._upto)
         # The last tick of a run stands on its hour: the last hour with samples is the one before.
         ends = last if fills[last] else last - 1
@@ -91,11 +105,10 @@ class Audit:
             self._full.add(h)
         try:
             while len((chunk := self._reader.read(self._upto)).frames):
-                check_witness(chunk.witness, self._machine.witness, self._reader.cursor.position)
+                check_witness(chunk.witness, self.machine.witness, self._reader.cursor.position)
                 self._chunk(chunk.frames)
         finally:
             self._reader.close()
-        return self._finish()
 
     def _chunk(self, frames: NDArray[np.void]) -> None:
         """One stretch of frames: quiet ones by the fold alone, the others by both."""
@@ -114,10 +127,10 @@ class Audit:
             at = stop + 1
 
     def _hour(self) -> int:
-        return self._model.ledger.meta.now_ns // HOUR_NS
+        return self.model.ledger.meta.now_ns // HOUR_NS
 
     def _in_full(self) -> bool:
-        return self._model.ledger.meta.now_ns == 0 or self._hour() in self._full
+        return self.model.ledger.meta.now_ns == 0 or self._hour() in self._full
 
     def _quiet_until(
         self, quiet: NDArray[np.bool_], is_tick: NDArray[np.bool_], hours: NDArray[np.int64], at: int
@@ -128,20 +141,20 @@ class Audit:
         return at + found if loud[found] else len(quiet)
 
     def _skip(self, views: object, frames: NDArray[np.void], start: int, stop: int) -> None:
-        applied = self._machine.apply(views, start, stop)  # type: ignore[arg-type]
+        applied = self.machine.apply(views, start, stop)  # type: ignore[arg-type]
         part = frames[start:stop]
         refused = int(np.count_nonzero(applied.results["refusal"]))
         ticks = part["template"] == int(Template.TICK)
         self._batches.saw_ticks(part[ticks].view(TICK)["now_ns"], self._ordinal() + np.flatnonzero(ticks) + 1)
         for source in np.unique(part["source"]):
-            self._model.skip(int(source), int(np.count_nonzero(part["source"] == source)))
-        self._model.skip(
-            int(Source.CLOCK), 0, refused=refused, now_ns=int(self._machine.books.meta[0]["now_ns"])
+            self.model.skip(int(source), int(np.count_nonzero(part["source"] == source)))
+        self.model.skip(
+            int(Source.CLOCK), 0, refused=refused, now_ns=int(self.machine.books.meta[0]["now_ns"])
         )
         self._adopt_outputs()
 
     def _ordinal(self) -> int:
-        return self._model.ledger.meta.ordinal
+        return self.model.ledger.meta.ordinal
 
     def _both(self, views: object, frames: NDArray[np.void], at: int) -> None:
         """One frame through model and fold; any difference is remembered by its ordinal."""
@@ -151,83 +164,84 @@ class Audit:
             self._before_tick(frames[at : at + 1].view(TICK))
         elif not self._in_full() and int(frames[at]["market"]) >= 0:
             self._adopt(int(frames[at]["market"]))
-        applied = self._machine.apply(views, at, at + 1)  # type: ignore[arg-type]
-        outcome = self._model.apply(raw)
-        legs = [tuple(int(x) for x in leg) for leg in applied.legs]
-        if int(applied.results[0]["refusal"]) != outcome.refusal or legs != [tuple(x) for x in outcome.legs]:
-            self.evidence.leg_differences.append(f"ordinal {self._ordinal()}")
+        applied = self.machine.apply(views, at, at + 1)  # type: ignore[arg-type]
+        outcome = self.model.apply(raw)
+        found, here = self.evidence.differences, f"ordinal {self._ordinal()}"
+        if (refusal := int(applied.results[0]["refusal"])) != outcome.refusal:
+            found.note(DIGEST, f"{here}: refusal {outcome.refusal}, the books have {refusal}")
+        compare_legs(outcome.legs, [tuple(int(x) for x in leg) for leg in applied.legs], here, found)
         if template == Template.TICK:
-            now = np.array([self._model.ledger.meta.now_ns])
+            now = np.array([self.model.ledger.meta.now_ns])
             self._batches.saw_ticks(now, np.array([self._ordinal()]))
             self._compare_indices()
         if outcome.legs:
             fill = raw if template == Template.FILL else None
-            self._batches.took(self._ordinal(), fill, outcome.legs, self._model.ledger)
+            self._batches.took(self._ordinal(), fill, outcome.legs, self.model.ledger)
 
     def _before_tick(self, tick: NDArray[np.void]) -> None:
         """Prices for a tick in a light hour come from the fold; the sample and the payment do not."""
         if int(tick["now_ns"][0]) // HOUR_NS == self._hour() and self._in_full():
             return
         if self._in_full():
-            if self._model.ledger.meta.now_ns:
+            if self.model.ledger.meta.now_ns:
                 self._compare_samples()
             return
-        for market in range(self._model.ledger.tables.count):
+        for market in range(self.model.ledger.tables.count):
             self._adopt(market)
-        rows = self._model.ledger.tables.count * FEED_SLOTS
-        self._model.adopt_feeds(self._machine.books.feeds[:rows])
+        rows = self.model.ledger.tables.count * FEED_SLOTS
+        self.model.adopt_feeds(self.machine.books.feeds[:rows])
 
     def _adopt(self, market: int) -> None:
-        if market >= self._machine.state.number("markets"):
+        if market >= self.machine.state.number("markets"):
             return
-        row = self._machine.books.markets[market]
-        self._model.adopt_prices(market, MarketPrices(*(int(row[name]) for name in MarketPrices._fields)))
+        row = self.machine.books.markets[market]
+        self.model.adopt_prices(market, MarketPrices(*(int(row[name]) for name in MarketPrices._fields)))
 
     def _adopt_outputs(self) -> None:
-        outputs = self._machine.state.number("outputs")
-        if outputs != self._model.ledger.outputs:
-            self._model.adopt_outputs(outputs, self._machine.books.outbox[: min(outputs, OUTBOX_SLOTS)])
+        outputs = self.machine.state.number("outputs")
+        if outputs != self.model.ledger.outputs:
+            self.model.adopt_outputs(outputs, self.machine.books.outbox[: min(outputs, OUTBOX_SLOTS)])
 
     def _compare_samples(self) -> None:
         """At the end of an hour that the model sampled itself: prices and premiums are the fold's."""
         self.evidence.hours_in_full += 1
-        for number, market in self._model.ledger.tables.markets.items():
-            row = self._machine.books.markets[number]
+        for number, market in self.model.ledger.tables.markets.items():
+            row = self.machine.books.markets[number]
             for name in MarketPrices._fields:
                 if int(row[name]) != getattr(market, name):
-                    self.evidence.funding_differences.append(f"hour {self._hour()}, market {number}: {name}")
+                    self._note_funding(f"hour {self._hour()}, market {number}: {name}")
 
     def _compare_indices(self) -> None:
-        for number, market in self._model.ledger.tables.markets.items():
-            row = self._machine.books.markets[number]
+        for number, market in self.model.ledger.tables.markets.items():
+            row = self.machine.books.markets[number]
             mine = (market.index_e6, market.index_rem, market.rate_e12, market.epoch)
             if mine != tuple(int(row[name]) for name in ("index_e6", "index_rem", "rate_e12", "epoch")):
-                self.evidence.funding_differences.append(f"ordinal {self._ordinal()}, market {number}: index")
-        if len(self._model.payments) != self._paid:
-            self._paid = len(self._model.payments)
+                self._note_funding(f"ordinal {self._ordinal()}, market {number}: index")
+        if len(self.model.payments) != self._paid:
+            self._paid = len(self.model.payments)
             self._identities()
 
     _paid = 0
 
     def _identities(self) -> None:
-        """The identities from scratch; the largest differences ever found are kept."""
-        found = self._model.identities()
-        sizes = [abs(v) for k, v in found.items() if k.endswith("sizes")]
-        others = [abs(v) for k, v in found.items() if not k.endswith("sizes") and k != "hourly and on touch"]
-        self.evidence.size_residual = max([self.evidence.size_residual, *sizes])
-        self.evidence.cash_residual = max([self.evidence.cash_residual, *others])
-        if found["hourly and on touch"]:
-            self.evidence.funding_differences.append(
-                f"ordinal {self._ordinal()}: hourly sum and touch differ"
-            )
+        """The identities from scratch; the largest difference ever found is kept."""
+        worst = judge_identities(self.model.identities(), self.evidence.differences)
+        self.evidence.residual = max(self.evidence.residual, worst)
 
-    def _finish(self) -> BooksEvidence:
+    def _note_funding(self, what: str) -> None:
+        self.evidence.differences.note(FUNDING, what)
+
+    def conclude(self) -> BooksEvidence:
+        """Judge the state that the journal ends in."""
         self._identities()
         self._batches.finish()
-        e, meta = self.evidence, self._model.ledger.meta
+        compare_states(self.model.sections(), self.machine.state.sections(), self.evidence.differences)
+        e, meta = self.evidence, self.model.ledger.meta
         e.ordinal, e.booked, e.refused = meta.ordinal, meta.booked, meta.refused
-        e.liquidations = self._machine.state.number("liquidations")
-        e.funding_hours = len({p.now_ns for p in self._model.payments})
-        e.funding_paid_e6 = sum(p.paid_e6 for p in self._model.payments)
-        e.model_digest, e.fold_digest = self._model.digest(), self._machine.state.digest()
+        e.liquidations = self.machine.state.number("liquidations")
+        e.funding_hours = len({p.now_ns for p in self.model.payments})
+        e.funding_paid_e6 = sum(p.paid_e6 for p in self.model.payments)
+        e.model_digest, e.fold_digest = self.model.digest(), self.machine.state.digest()
+        if e.model_digest != e.fold_digest and not any(e.differences.counts.values()):
+            e.differences.note(DIGEST, "model and books differ in no field that is compared")
         return e

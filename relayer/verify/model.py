@@ -3,10 +3,10 @@
 Written from `shared/MONEY.md` and `shared/FRAMES.md`, to be compared with the compiled fold: refusals, legs
 and state digest must be equal, and the identities are recomputed here from the positions alone.
 
-Long replays may leave the per-second samples out (the light mode): `adopt_prices` and `tick_light` take what
-the compiled fold says of prices and of the open hour; rate, index, remainder, epoch and every payment are
-still computed here. State changes in seconds that were left out make outputs that the model does not see:
-`adopt_outputs` takes them over before digests are compared.
+Long replays may leave the per-second samples out (the light mode): `skip` counts them, `adopt_prices`
+and `adopt_feeds` take what the compiled fold says of prices and of the open hour; rate, index, remainder,
+epoch and every payment are still computed here. State changes in seconds that were left out make outputs
+that the model does not see: `adopt_outputs` takes them over before digests are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.state import Section, digest_of
-from kernels.frames import CorrectionKind, OutcomeStage, Refusal, Source, Template, TickKind
+from kernels.frames import CorrectionKind, OutcomeStage, Refusal, Source, Template
 from kernels.layouts import FEED_SLOTS, MARKET_FROZEN, MARKET_HALTED, OUTBOX_SLOTS
 from relayer.verify import model_money, model_params, model_prices
 from relayer.verify.model_arrays import sections_of
@@ -122,33 +122,6 @@ class Model:
             raise ValueError(f"{len(ring)} rows do not hold the last of {outputs} outputs")
         self.ledger.outputs = outputs
         self.ledger.outbox = [row.tobytes() for row in ring]
-
-    def tick_light(
-        self, now_ns: int, kind: int, adopted: dict[int, MarketPrices], source: int = Source.CLOCK
-    ) -> bool:
-        """A tick that the compiled fold took, its samples adopted instead of computed.
-
-        adopted: market → prices after this tick's sample and before its hourly payment. A changed state is
-        output as the tick would have. True if the tick closes a batch. ValueError if the clock would not move
-        forward.
-        """
-        ledger = self.ledger
-        if now_ns <= ledger.meta.now_ns:
-            raise ValueError(f"a tick at {now_ns} after {ledger.meta.now_ns}")
-        self.skip(source, 1)
-        ends_hour, closes = model_prices.advance(ledger, now_ns)
-        for number in range(ledger.tables.count):
-            market = ledger.tables.markets[number]
-            if number in adopted:
-                ledger.set_state(number, int(adopted[number].state))
-                self.adopt_prices(number, adopted[number])
-            if not ends_hour:
-                continue
-            if kind == TickKind.SECOND:
-                model_prices.pay_hour(ledger, number, market)
-            else:
-                model_prices.reset_hour(market)
-        return closes
 
     def identities(self) -> dict[str, int]:
         """Every identity of MONEY.md from the positions and balances alone, and every running sum less the

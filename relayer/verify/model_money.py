@@ -18,8 +18,6 @@ from kernels.layouts import (
     MAX_TIERS,
     PRICE_MAX,
     PRICE_MIN,
-    STATUS_HELD,
-    STATUS_NONE,
 )
 from relayer.verify.model_state import (
     Account,
@@ -233,16 +231,18 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
 
 
 def watch_fill(ledger: Ledger, market: Market, fill: Any) -> None:
-    """A booked fill off the band round a live mark, or a side below zero: halt the market, freeze both sides."""
-    live = market.mark > 0 and market.status not in (STATUS_NONE, STATUS_HELD)
-    off_band = live and abs(fill.price - market.mark) * 10**6 > market.mark * market.band_e6
+    """A booked fill off the band round the mark, or a side below zero: halt the market, freeze both sides.
+
+    A cross account counts as below zero when its free balance is: its positions are judged together elsewhere.
+    """
+    off_band = market.mark > 0 and abs(fill.price - market.mark) * 10**6 > market.mark * market.band_e6
     lowest = 0
     for account in (fill.maker, fill.taker):
         position = ledger.position(account, fill.market)
         assert position is not None, "a booked fill has positions"
         equity = position.cash + value_floor(position.size, market.mark or fill.price, market)
         if position.cross:
-            equity += ledger.accounts[account].free_e6
+            equity = ledger.accounts[account].free_e6
         lowest = min(lowest, equity)
     if not off_band and lowest >= 0:
         return
@@ -269,6 +269,8 @@ def apply_transfer(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
         account.free_e6 += quote
         ledger.meta.deposits_e6 += quote
         return Refusal.NONE, []
+    if frame.account == 0:
+        return Refusal.UNKNOWN_ACCOUNT, []
     if frame.event_no != account.nonce + 1:
         return Refusal.NONCE_OUT_OF_ORDER, []
     if frame.flags == TransferKind.WITHDRAWAL:
@@ -295,7 +297,7 @@ def move_cash(ledger: Ledger, frame: Any, account: Account, moved: int) -> tuple
     before = ledger.position(frame.account, frame.market)
     if before is None or before.size == 0:
         return Refusal.INSUFFICIENT_POSITION, []
-    if moved > account.free_e6:
+    if moved > max(account.free_e6, 0):
         return Refusal.INSUFFICIENT_FREE, []
     pay, rem = settle(before, market)
     cash = before.cash + pay + moved

@@ -57,6 +57,7 @@ def put_tier(tables: Tables, row: Any) -> None:
 def put_market(tables: Tables, row: Any) -> None:
     """One pair of parameters of a market, or the weight of one of its providers."""
     require(0 <= row.row < MAX_MARKETS)
+    require(row.key == ParamKey.MARKET_SCALE or row.row < tables.count)
     market = tables.markets.setdefault(row.row, Market())
     if row.key == ParamKey.MARKET_SYMBOL:
         market.symbol0, market.symbol1 = row.value, row.value2
@@ -113,6 +114,8 @@ def require_consistent(tables: Tables) -> None:
     require(bool(margin) and all(tier.max_leverage for tier in margin))
     for lower, higher in itertools.pairwise(margin):
         require(lower.max_leverage < higher.max_leverage and lower.initial_e12 > higher.initial_e12)
+    fees = [tier for tier in tables.tiers.values() if tier.fees_set]
+    require(bool(fees) and max(-tier.maker_e9 for tier in fees) <= min(tier.taker_e9 for tier in fees))
     for n in range(tables.count):
         market = tables.markets[n]
         require(0 < market.leverage_max <= margin[-1].max_leverage)

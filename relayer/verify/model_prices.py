@@ -175,8 +175,8 @@ def sample(ledger: Ledger, number: int, market: Market, now_ns: int) -> None:
             ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
         return
     market.status, market.oracle, market.conf, market.held_since_ns = status, price, conf, 0
-    ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
     market.mark = market.pay_price = next_mark(ledger, number, market, now_ns)
+    ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
     premium = trunc_div((market.mark - price) * RATE_ONE, price)
     market.premium_sum_e12 += max(-PREMIUM_LIMIT_E12, min(PREMIUM_LIMIT_E12, premium))
     market.seconds_valid += 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from relayer.chain.rpc import RpcClient
-from relayer.verify.batches import PlainBatch, PlainBatches
+from relayer.verify.batches import PlainBatches
 from relayer.verify.books import Audit, BooksEvidence
 from relayer.verify.chain import (
     ChainEvidence,
@@ -16,26 +16,26 @@ from relayer.verify.chain import (
     read_chain,
     root_differences,
 )
+from relayer.verify.differences import CASH, DIGEST, FUNDING, ZERO_SUM
 
 SHOWN = 3
 
 
 def checks_of(
-    books: BooksEvidence, batches: list[PlainBatch], chain: ChainEvidence, live_digest: bytes | None
+    books: BooksEvidence, plain: PlainBatches, chain: ChainEvidence, live_digest: bytes | None
 ) -> dict[str, list[str]]:
     """Every check and what speaks against it; an empty list is a passed check."""
-    digests = {"model": books.model_digest, "fold": books.fold_digest}
-    if live_digest is not None:
-        digests["live"] = live_digest
-    differ = len(set(digests.values())) > 1
-    in_batches = sum(b.commit.fills for b in batches)
-    lost = [] if in_batches == books.booked else [f"{books.booked} fills booked, {in_batches} in batches"]
+    live = books.fold_digest if live_digest is None else live_digest
+    differ = [f"live {live.hex()[:16]}, replayed {books.fold_digest.hex()[:16]}"]
+    batches = plain.batches
+    held = sum(b.commit.fills for b in batches) + plain.open_fills
+    lost = [] if held == books.booked else [f"{books.booked} fills booked, {held} in batches"]
+    found = books.differences
     return {
-        "zero_sum": [f"sizes of a market sum to {books.size_residual}"] if books.size_residual else [],
-        "cash": ([f"cash is off by {books.cash_residual}"] if books.cash_residual else [])
-        + books.leg_differences,
-        "funding": books.funding_differences,
-        "digest": [f"{k} {v.hex()[:16]}" for k, v in digests.items()] if differ else [],
+        "zero_sum": found.against(ZERO_SUM),
+        "cash": found.against(CASH),
+        "funding": found.against(FUNDING),
+        "digest": (differ if live != books.fold_digest else []) + found.against(DIGEST),
         "chain_root": root_differences(batches, chain),
         "chain_count": count_differences(batches, chain),
         "one_batch": batch_differences(batches, chain) + lost,
@@ -47,7 +47,7 @@ def report_of(
     books: BooksEvidence, plain: PlainBatches, chain: ChainEvidence, live_digest: bytes | None
 ) -> dict[str, Any]:
     """The report: figures, checks, and up to three reasons for each check that is false."""
-    found = checks_of(books, plain.batches, chain, live_digest)
+    found = checks_of(books, plain, chain, live_digest)
     checks = {name: not reasons for name, reasons in found.items()}
     report: dict[str, Any] = {
         "fills_in": books.booked + books.refused,
@@ -57,7 +57,7 @@ def report_of(
         "liquidations": books.liquidations,
         "funding_hours": books.funding_hours,
         "funding_paid_e6": books.funding_paid_e6,
-        "residual": max(books.size_residual, books.cash_residual),
+        "residual": books.residual,
         "batches": len(plain.batches),
         "log_size": plain.log.size,
         "root": plain.log.root().hex(),
@@ -67,7 +67,7 @@ def report_of(
         "checks": checks,
         "ok": all(checks.values()),
         "sampled_hours": books.hours_in_full,
-        "digest": books.model_digest.hex(),
+        "digest": books.fold_digest.hex(),
     }
     reasons = {name: r[:SHOWN] for name, r in found.items() if r}
     if reasons:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 
 from engine.core.apply import Machine
 from kernels.frames import Source, Template
-from relayer.verify import model_prices
 from relayer.verify.model import Model
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import MarketPrices
-from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, Script, genesis, views
+from tests.engine.core.builders import HOUR_NS, genesis, views
 from tests.engine.core.fixed_run import fixed_frames
 
 
@@ -38,44 +35,15 @@ def test_a_light_replay_ends_in_the_same_state() -> None:
                 model.adopt_feeds(feeds)
                 assert model.apply(raw).boundary
             else:
-                closes = model.tick_light(tick.now_ns, tick.kind, prices_of(machine))
-                assert closes == bool(result["boundary"])
+                model.skip(source, 1, now_ns=tick.now_ns)
+                for number, prices in prices_of(machine).items():
+                    model.adopt_prices(number, prices)
         else:
             assert model.apply(raw).refusal == int(result["refusal"])
     model.adopt_feeds(machine.books.feeds[: 16 * machine.state.number("markets")])
     assert any(payment.paid_e6 for payment in model.payments)
     assert not any(model.identities().values())
     assert model.digest() == machine.state.digest()
-
-
-def paid_hour() -> Script:
-    """Three positions, 1,300 priced seconds, and the clock one second before the hour."""
-    script = genesis(deposit_e6=10**13, start_ns=1000 * HOUR_NS)
-    script.fill(1, 2, 7, PRICE)
-    script.fill(3, 2, 4, PRICE)
-    for _ in range(1300):
-        for k in range(3):
-            script.observe(PRICE + 40_000, feed=k)
-        script.seconds(1)
-    script.tick(1001 * HOUR_NS - SECOND_NS)
-    return script
-
-
-def test_a_light_tick_pays_what_a_full_one_pays() -> None:
-    full, script = Model(), paid_hour()
-    for raw in script.frames:
-        full.apply(raw)
-    light, sampled = copy.deepcopy(full), copy.deepcopy(full)
-    now = 1001 * HOUR_NS
-    adopted = {}
-    for number, market in sampled.ledger.tables.markets.items():
-        model_prices.sample(sampled.ledger, number, market, now)
-        adopted[number] = MarketPrices(*(getattr(market, name) for name in MarketPrices._fields))
-    script.tick(now)
-    full.apply(script.frames[-1])
-    assert light.tick_light(now, 1, adopted)
-    assert light.digest() == full.digest()
-    assert light.paid_e6(0) == full.paid_e6(0) == 11 * full.ledger.tables.markets[0].index_e6 // 10**4
 
 
 def test_skipped_seconds_are_counted() -> None:
@@ -96,8 +64,6 @@ def test_ticks_that_do_more_than_sample_cannot_be_skipped() -> None:
         model.apply(raw)
     with pytest.raises(ValueError, match="apply them"):
         model.skip(Source.CLOCK, 1, now_ns=1001 * HOUR_NS)
-    with pytest.raises(ValueError, match="after"):
-        model.tick_light(script.now_ns, 1, {})
 
 
 def test_outputs_are_adopted_with_their_count() -> None:
