@@ -14,7 +14,7 @@ from kernels.crc32c import seal_frames, words_of
 from kernels.frames import FRAME, OutcomeStage, Source, Template
 from relayer.core.graph import COMMIT, Node
 from relayer.core.lifecycle import State
-from relayer.store import Store
+from relayer.store import Intent, Store
 from relayer.submit import Landed
 
 
@@ -43,32 +43,41 @@ class Outcomes:
         self._store = store
         self._seq = store.last_outcome()
         self._open: dict[int, set[Node]] = {}
-        self.settled = 0
+        self._slot = 0
+        self.settled = _last_settled(store)
         self.finalized = 0
 
-    def expect(self, batch: int, nodes: list[Node], ended: list[Node]) -> None:
-        """A batch was planned; `ended` of its nodes an earlier run has already seen final and told.
+    def expect(self, batch: int, intents: list[Intent]) -> None:
+        """A batch was planned; an earlier run may have seen some of its transactions final, and told.
 
-        A batch whose nodes had all ended was told as settled in the same transaction, if those before were.
+        StoreError: the record says that the batch is settled, but not that all its transactions are final.
         """
-        left = set(nodes) - set(ended)
-        self.finalized += len(ended)
-        self._open[batch] = left
-        while self._open.get(self.settled + 1) == set() and self.settled + 1 <= batch:
-            self.settled += 1
-            del self._open[self.settled]
+        left = {i.node for i in intents if i.state is not State.FINALIZED}
+        self.finalized += len(intents) - len(left)
+        self._slot = max(self._slot, *(i.slot for i in intents))
+        if batch > self.settled:
+            self._open[batch] = left
+        elif left:
+            raise StoreError(f"batch {batch} was told as settled, but {len(left)} of its intents are open")
+
+    def due(self) -> bool:
+        """True if a batch is settled and not told: an earlier run had seen all of it before the one before it."""
+        return self._open.get(self.settled + 1) == set()
 
     def record(self, landed: list[Landed]) -> list[bytes]:
-        """Record landings and what they settle, in one transaction. Returns the frames to send."""
+        """Record landings and what they settle, in one transaction. Returns the frames to send.
+
+        The slot of a settled batch is the highest of any transaction seen final so far.
+        """
         frames = [self._frame(_stage(x.node), x.node, x.slot, x.signature) for x in landed]
         for x in landed:
             self._open[x.node.batch].discard(x.node)
         self.finalized += len(landed)
-        slot = max((x.slot for x in landed), default=0)
-        while self._open.get(self.settled + 1) == set():
+        self._slot = max([self._slot, *(x.slot for x in landed)])
+        while self.due():
             self.settled += 1
             del self._open[self.settled]
-            frames.append(self._frame(OutcomeStage.SETTLED, Node(self.settled), slot, None))
+            frames.append(self._frame(OutcomeStage.SETTLED, Node(self.settled), self._slot, None))
         first = self._seq - len(frames) + 1
         with self._store.transaction():
             self._store.set_states([(x.node, State.FINALIZED, x.slot) for x in landed])
@@ -106,3 +115,12 @@ class Outcomes:
 
 def _stage(node: Node) -> OutcomeStage:
     return OutcomeStage.COMMIT if node.chunk == COMMIT else OutcomeStage.CHUNK
+
+
+def _last_settled(store: Store) -> int:
+    """The last batch that was recorded as settled, 0 if none: settled ones are told in order."""
+    for raw in store.outcomes_backwards():
+        frame = np.frombuffer(raw, f.OUTCOME)[0]
+        if frame["stage"] == OutcomeStage.SETTLED:
+            return int(frame["batch"])
+    return 0

@@ -59,9 +59,11 @@ class Relayer:
         """One step of everything; True if something happened, so that the next should follow at once."""
         followed = self._follow()
         await self._engine.keep()
+        submitted, told = False, False
         try:
+            # Watching comes first: a node that gives no blockhash must not keep us from what has landed.
+            told = await self._tell(await self._watch())
             submitted = await self._submit()
-            landed = await self._watch()
             self._pause_s = 0.0
         except RpcError as error:
             self._submitter.rpc_errors += 1
@@ -69,11 +71,8 @@ class Relayer:
                 get_logger().warning("rpc_unavailable", reason=error.line())
             self._pause_s = min(max(2 * self._pause_s, _RPC_PAUSE_FIRST_S), _RPC_PAUSE_MAX_S)
             await asyncio.sleep(self._pause_s)
-            submitted, landed = False, []
-        if landed:
-            await self._tell(landed)
         self._publish()
-        return followed or submitted or bool(landed)
+        return followed or submitted or told
 
     def _follow(self) -> bool:
         """Plan what the journal has, as long as the backlog is small enough. Full means: follow later."""
@@ -93,10 +92,9 @@ class Relayer:
         """Record a plan, and go on with each of its transactions from where an earlier run left it."""
         with self._store.transaction():
             intents = [self._store.plan(node, payload) for node, payload in plan.payloads.items()]
-        ended = [i.node for i in intents if i.state is State.FINALIZED]
         self._batches = plan.commit.batch
         self._planned += len(intents)
-        self._outcomes.expect(plan.commit.batch, [i.node for i in intents], ended)
+        self._outcomes.expect(plan.commit.batch, intents)
         for intent in intents:
             if intent.state is State.FINALIZED:
                 continue
@@ -134,11 +132,14 @@ class Relayer:
             raise ProcessFailed("a settlement transaction failed on chain; settling stops")
         return landed
 
-    async def _tell(self, landed: list[Landed]) -> None:
+    async def _tell(self, landed: list[Landed]) -> bool:
+        if not landed and not self._outcomes.due():
+            return False
         frames = self._outcomes.record(landed)
         for x in landed:
             del self._payloads[x.node]
         await self._engine.send(np.frombuffer(b"".join(frames), FRAME))
+        return True
 
     def _publish(self) -> None:
         row, planner, submitter = self._page.row, self._planner, self._submitter

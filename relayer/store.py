@@ -75,14 +75,18 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, durable when it ends."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """All or nothing, durable when it ends. StoreError: nothing of it was recorded."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
+            self._db.execute("COMMIT")
+        except BaseException as error:
+            # A full disk may have rolled it back already.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(f"the relayer's record cannot be written: {error}") from error
             raise
-        self._db.execute("COMMIT")
 
     def plan(self, node: Node, payload: bytes) -> Intent:
         """Record an intent, or give back what is recorded. StoreError: recorded with another payload."""
@@ -136,6 +140,11 @@ class Store:
     def last_outcome(self) -> int:
         """Highest sequence number of an outcome, 0 if none."""
         return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()[0])
+
+    def outcomes_backwards(self) -> Iterator[bytes]:
+        """Outcome frames, the newest first."""
+        for (frame,) in self._db.execute("SELECT frame FROM outcome ORDER BY seq DESC"):
+            yield frame
 
     def counts(self) -> dict[State, int]:
         """How many intents are in each state."""

@@ -7,6 +7,7 @@ no earlier signature can land any more (EXPIRED) allows signing again.
 from __future__ import annotations
 
 import enum
+from typing import NamedTuple
 
 
 class State(enum.StrEnum):
@@ -68,9 +69,27 @@ def after(state: State, event: Event) -> State:
         raise AssertionError(f"no transition from {state} on {event}") from None
 
 
+class ChainEnd(NamedTuple):
+    """The finalized end of the chain as one endpoint tells it: its slot, asked first, and its block height."""
+
+    slot: int
+    height: int
+
+
+def plausible(end: ChainEnd, before: ChainEnd | None) -> bool:
+    """False if an endpoint contradicts itself: a height not below its slot, or either one going backwards."""
+    if end.height >= end.slot:
+        return False
+    return before is None or (end.slot >= before.slot and end.height >= before.height)
+
+
 def may_expire(
-    *, finalized_height: int, last_valid_height: int, found: bool, search_slot: int, slot: int
+    *, end: ChainEnd, last_valid_height: int, blockhash_valid: bool, found: bool, search_slot: int
 ) -> bool:
-    """True if a signature can never land: the finalized block height is past its last valid one, and a search
-    through history from a view not older than that found nothing."""
-    return finalized_height > last_valid_height and not found and search_slot >= slot
+    """True if one endpoint proves that a signature can never land.
+
+    Its finalized block height is past the last valid one, it takes none of the blockhashes any more, and a
+    search through history, from a view not older than that height, found nothing.
+    """
+    expired = end.height > last_valid_height and not blockhash_valid
+    return expired and not found and search_slot >= end.slot

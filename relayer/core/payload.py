@@ -117,10 +117,26 @@ def decode(memo: bytes) -> Commit | Chunk:
         value = _decode_commit(lines) if lines[0] == COMMIT_HEAD else _decode_chunk(lines)
     except (ValueError, IndexError, TypeError) as error:
         raise PayloadInvalid("not a settlement memo of ours") from error
+    _check(value)
     encoded = encode_commit(value) if isinstance(value, Commit) else encode_chunk(value)
     if encoded != memo:
         raise PayloadInvalid("a settlement memo in another spelling than ours")
     return value
+
+
+def _check(value: Commit | Chunk) -> None:
+    """Numbers that no settlement of ours can have. PayloadInvalid names none: the text may be anybody's."""
+    if isinstance(value, Commit):
+        c = value
+        sound = 1 <= c.first <= c.last and min(c.fills, c.log_size, c.deltas, c.chunks) >= 0
+        numbers: list[int] = [c.batch, c.last, c.fills, c.log_size, c.deltas, c.chunks]
+    else:
+        sound = value.chunk >= 0 and 1 <= len(value.rows) <= ROWS_PER_CHUNK_MAX
+        sound = sound and all(len(r.user) == 32 and 0 <= r.market < 1 << 15 for r in value.rows)
+        sound = sound and all(0 <= r.prev_batch < value.batch for r in value.rows)
+        numbers = [value.batch, value.chunk, *(n for r in value.rows for n in r[2:])]
+    if not sound or value.batch < 1 or any(not -(1 << 63) <= n < 1 << 63 for n in numbers):
+        raise PayloadInvalid("a settlement memo with numbers that cannot be")
 
 
 def _row_text(row: Delta) -> str:
