@@ -12,11 +12,13 @@ from typing import Any
 import click
 
 from engine.app.options import settings_options
-from engine.app.supervisor import ProcessSpec, Supervisor, python_command
+from engine.app.supervisor import ProcessSpec, ReadyInfo, Supervisor, python_command
 from engine.common import logs
+from engine.common.errors import ProcessFailed, SettingsError
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
+from engine.journal.recovery import JournalLock
 from relayer.chain.rpc import RpcClient
 from relayer.page import RelayerPage
 from relayer.signer.keyfile import KeyfileSigner
@@ -24,6 +26,8 @@ from relayer.signer.keyfile import KeyfileSigner
 AIRDROP_LAMPORTS = 1_000 * 10**9
 _ENOUGH_LAMPORTS = 100 * 10**9
 _READY_S = 120.0
+_LOG_TAIL_BYTES = 8192
+_ERROR_PREFIX = "godark: "
 
 
 class Group:
@@ -32,23 +36,44 @@ class Group:
     def __init__(self, settings: Settings, *, log_dir: Path | None = None) -> None:
         self.settings = settings
         self.supervisor = Supervisor(log_dir, on_restart=_told)
+        self._log_dir = log_dir
+        self._names: list[str] = []
         self.rpc_url = ""
         self.payer = ""
 
     async def start(self) -> None:
-        """Start everything, each when those it needs are ready. ProcessFailed: one did not come up."""
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Start everything, each when those it needs are ready.
+
+        ProcessFailed: one did not come up; JournalLocked: another engine uses the directory; SettingsError:
+        the directory cannot be used.
+        """
+        claim(self.settings.data_dir)
         if not self.settings.relayer.rpc_urls:
             await self._start_devnet()
         else:
             self.rpc_url = self.settings.relayer.rpc_urls[0]
         for name in ("engine", "keeper"):
-            await self.supervisor.start(self._spec(name, self.settings))
-        ready = await self.supervisor.start(self._spec("relayer", self.settings))
+            await self._start(name)
+        ready = await self._start("relayer")
         self.payer = str(ready["payer"])
 
+    async def _start(self, name: str) -> ReadyInfo:
+        """Start one process. ProcessFailed brings what the process itself said, if that was kept."""
+        self._names.append(name)
+        try:
+            return await self.supervisor.start(self._spec(name, self.settings))
+        except ProcessFailed as error:
+            said = _last_words(self._log_dir, name)
+            if said is None:
+                raise
+            raise ProcessFailed(f"{name} did not start: {said}", name=name) from error
+
+    def names(self) -> list[str]:
+        """The processes of this group that were started, in order."""
+        return list(self._names)
+
     async def _start_devnet(self) -> None:
-        info = await self.supervisor.start(self._spec("devnet", self.settings))
+        info = await self._start("devnet")
         self.rpc_url = str(info["url"])
         update = {"relayer": self.settings.relayer.model_copy(update={"rpc_urls": (self.rpc_url,)})}
         self.settings = self.settings.model_copy(update=update)
@@ -75,6 +100,28 @@ class Group:
     def relayer_page(self) -> RelayerPage:
         """The relayer's page."""
         return RelayerPage(self.settings.relayer.page)
+
+
+def claim(data_dir: Path) -> None:
+    """Make the directory if need be, and see that no engine uses it. SettingsError, JournalLocked."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        JournalLock(data_dir / "journal").release()
+    except OSError as error:
+        raise SettingsError(
+            f"data_dir {data_dir}: {(error.strerror or str(error)).lower()};"
+            " choose one you may write to with --data-dir"
+        ) from error
+
+
+def _last_words(log_dir: Path | None, name: str) -> str | None:
+    """The line that a command ends with when it fails, from the process's log; None if there is none."""
+    path = log_dir / f"{name}.log" if log_dir is not None else None
+    if path is None or not path.exists():
+        return None
+    lines = path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").splitlines()
+    said = [line.removeprefix(_ERROR_PREFIX) for line in lines if line.startswith(_ERROR_PREFIX)]
+    return said[-1] if said else None
 
 
 def _signer(path: Path) -> KeyfileSigner:

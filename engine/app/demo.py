@@ -1,0 +1,418 @@
+"""`godark demo`: seeded order flow through the whole group on this machine, live in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import click
+import numpy as np
+import orjson
+import uvloop
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.live import Live
+
+from engine.app import view
+from engine.app.group import Group, claim, stop_requested
+from engine.app.options import settings_options
+from engine.app.watch import Watcher, load_kernels
+from engine.common import logs
+from engine.common.errors import ChecksFailed, ProcessFailed, SettingsError, UsageError
+from engine.common.settings import SOCKET_PATH_BYTES_MAX, Settings
+from engine.gateway.client import EngineClient
+from engine.venue.simulator import FILLS_MAX, MARKETS_MAX, Simulator
+from kernels.frames import Source
+
+SECOND_NS = 1_000_000_000
+SOURCES = (Source.MATCHING, Source.FEEDS, Source.CHAIN, Source.ADMIN)
+SLICE_S = 0.02
+_DEBT_S = 1.0
+_TICK_QUIET_NS = 50_000_000
+"""No slice is made in the first 50 ms of a second: an observation made before the engine's tick of that second
+arrives would be from the future to it."""
+_ACKS_KEPT, _ACKS_LIVE = 3000, 500
+_RATE_WINDOW_S = 2.0
+_FOLD_S = 0.01
+_IDLE_WAIT_S = 0.1
+_TICK_WAIT_S = 30.0
+_SETTLE_STALL_S = 30.0
+_SLOT_MS = 200
+_SEGMENT_BYTES = 16 << 20
+_ACCOUNTS = 40
+"""Few enough that a second's net deltas fit the transactions that may wait for finality at one time."""
+
+
+class OrderFlow:
+    """The simulator behind a client of the gateway: slices of fills at a rate, each acked before the next."""
+
+    def __init__(self, simulator: Simulator, client: EngineClient, fills_per_s: int) -> None:
+        self._simulator, self._client, self._rate = simulator, client, fills_per_s
+        self._acks_ns: deque[int] = deque(maxlen=_ACKS_KEPT)
+        self._now_ns = 0
+        self.sent = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def _now(self) -> int:
+        """Wall clock, but never twice the same nor backwards."""
+        self._now_ns = max(time.time_ns(), self._now_ns + 1)
+        return self._now_ns
+
+    async def open(self, watcher: Watcher) -> None:
+        """Parameters, then, once a tick has put them in force, accounts and deposits."""
+        await self._client.connect()
+        await self._send(self._simulator.genesis(self._now()))
+        ticked_ns, deadline = watcher.now_ns, time.monotonic() + _TICK_WAIT_S
+        while watcher.now_ns == ticked_ns:
+            if time.monotonic() > deadline:
+                raise ProcessFailed(f"the engine's clock did not tick within {_TICK_WAIT_S:.0f} s")
+            await asyncio.sleep(SLICE_S)
+        await self._send(self._simulator.register())
+
+    async def run(self, seconds: int | None) -> None:
+        """Send fills for so long, or until cancelled; all is acked at the end.
+
+        What a pause cost is made up for, one second's worth at most.
+        """
+        began = due = time.monotonic()
+        ends = math.inf if seconds is None else began + seconds
+        made = 0.0
+        while due < ends:
+            due = max(due + SLICE_S, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            past_tick_ns = time.time_ns() % SECOND_NS
+            if past_tick_ns < _TICK_QUIET_NS:
+                await asyncio.sleep((_TICK_QUIET_NS - past_tick_ns) / SECOND_NS)
+            wanted = (time.monotonic() - began) * self._rate
+            made = max(made, wanted - _DEBT_S * self._rate)
+            count = min(int(wanted - made), FILLS_MAX)
+            made += count
+            frames = self._simulator.step(self._now(), count)
+            if len(frames):
+                self._acks_ns.append(await self._send(frames))
+                self.sent += count
+
+    async def _send(self, frames: NDArray[np.void]) -> int:
+        """Send and wait for every ack, over restarts of the engine; how long that took in ns."""
+        self.idle.clear()
+        try:
+            began_ns = time.perf_counter_ns()
+            await self._client.send(frames)
+            await self._client.drain()
+            return time.perf_counter_ns() - began_ns
+        finally:
+            self.idle.set()
+
+    async def quiet(self) -> None:
+        """Wait for a moment without a slice on its way, but not for long: other work here would be measured."""
+        try:
+            await asyncio.wait_for(self.idle.wait(), _IDLE_WAIT_S)
+        except TimeoutError:
+            return
+
+    def measured(self, fills_per_s: int, *, whole: bool = False) -> view.Flow:
+        """What only this side can measure, over the last seconds or over all that is kept."""
+        acks = list(self._acks_ns) if whole else list(self._acks_ns)[-_ACKS_LIVE:]
+        p50, p99 = np.percentile(acks, (50, 99)).astype(int).tolist() if acks else (-1, -1)
+        return view.Flow(
+            fills_per_s=fills_per_s, resent=self._client.reconnects, ack_p50_ns=p50, ack_p99_ns=p99
+        )
+
+    async def close(self) -> None:
+        """Leave the gateway."""
+        await self._client.close()
+
+
+class Display(Protocol):
+    """Where snapshots go. `period_s`: how often."""
+
+    period_s: float
+
+    def show(self, now: view.Snapshot) -> None:
+        """Show the newest numbers."""
+
+
+class Lines:
+    """One plain line a second."""
+
+    period_s = 1.0
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def show(self, now: view.Snapshot) -> None:
+        print(view.line(now), file=self._stream, flush=True)
+
+
+class Screen:
+    """The live view on a terminal, drawn in place."""
+
+    period_s = 0.2
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, now: view.Snapshot) -> None:
+        size = self._live.console.size
+        self._live.update(view.screen(now, size.width, size.height), refresh=True)
+
+
+class Demo:
+    """One demo: group, order flow, watcher, and how long each phase may take."""
+
+    def __init__(self, settings: Settings, *, markets: int, fills_per_s: int, seconds: int | None) -> None:
+        self._seconds = seconds
+        self._simulator = Simulator(settings.venue.seed, markets=markets, accounts=_ACCOUNTS)
+        self._fills_per_s = fills_per_s
+        self._group = Group(settings, log_dir=settings.data_dir / "logs")
+        self._began = time.monotonic()
+        self._booked: deque[tuple[float, int]] = deque()
+        self._watcher: Watcher | None = None
+        self._flow: OrderFlow | None = None
+
+    async def start(self) -> None:
+        """Start the group and open the books."""
+        await self._group.start()
+        self._watcher = Watcher(
+            self._group,
+            self._simulator.markets,
+            f"demo, seed-made orders of {_ACCOUNTS} accounts",
+        )
+        client = EngineClient(self._group.settings.engine.socket, SOURCES)
+        self._flow = OrderFlow(self._simulator, client, self._fills_per_s)
+        await self._flow.open(self._watcher)
+        self._began = time.monotonic()
+
+    async def run(self, display: Display) -> None:
+        """Show the flow, for so many seconds or until cancelled; after the seconds wait until all is settled."""
+        assert self._flow is not None and self._watcher is not None
+        lasting = [
+            asyncio.create_task(self._fold(), name="fold"),
+            asyncio.create_task(self._show(display), name="show"),
+            asyncio.create_task(self._group.supervisor.wait(), name="supervisor"),
+        ]
+        try:
+            await _before(lasting, self._flow.run(self._seconds))
+            await _before(lasting, self._settled())
+        finally:
+            await _cancelled(lasting)
+
+    async def _fold(self) -> None:
+        while True:
+            await self._quiet()
+            folded = self._watcher is not None and self._watcher.fold()
+            await asyncio.sleep(0 if folded else _FOLD_S)
+
+    async def _quiet(self) -> None:
+        if self._flow is not None:
+            await self._flow.quiet()
+
+    async def _show(self, display: Display) -> None:
+        while True:
+            await self._quiet()
+            display.show(self.snapshot())
+            await asyncio.sleep(display.period_s)
+
+    async def _settled(self) -> None:
+        """Until every fill is in a settled batch. ChecksFailed: nothing moves any more."""
+        assert self._watcher is not None
+        last, since = self._watcher.progress(), time.monotonic()
+        while self._watcher.unsettled():
+            await asyncio.sleep(SLICE_S)
+            if self._watcher.progress() != last:
+                last, since = self._watcher.progress(), time.monotonic()
+            if time.monotonic() - since > _SETTLE_STALL_S:
+                raise ChecksFailed(f"settling stands still at batch {last[0]} for {_SETTLE_STALL_S:.0f} s")
+
+    def snapshot(self, *, whole: bool = False) -> view.Snapshot:
+        """The numbers now; `whole`: latencies and rate of the whole demo, not of its last seconds."""
+        assert self._flow is not None and self._watcher is not None
+        now_s, booked = time.monotonic(), self._watcher.booked
+        self._booked.append((now_s, booked))
+        while self._booked[0][0] < now_s - _RATE_WINDOW_S and len(self._booked) > 2:
+            self._booked.popleft()
+        since_s, before = (self._began, 0) if whole else self._booked[0]
+        rate = round((booked - before) / (now_s - since_s)) if now_s > since_s else 0
+        flow = self._flow.measured(rate, whole=whole)
+        return self._watcher.snapshot(int(now_s - self._began), flow)
+
+    @property
+    def sent(self) -> int:
+        """Fills sent and acknowledged."""
+        return self._flow.sent if self._flow is not None else 0
+
+    async def stop(self) -> None:
+        """End everything, within two seconds."""
+        if self._flow is not None:
+            await self._flow.close()
+        await self._group.stop()
+
+
+async def _before(lasting: list[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    """Do the work while the others last; raises what it or one of them raised."""
+    doing = asyncio.create_task(work)
+    try:
+        done, _ = await asyncio.wait([doing, *lasting], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await _cancelled([doing])
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work, or leave it when `stop` is set; True if it was done. Raises what it raised."""
+    doing, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({doing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        return False
+    finally:
+        doing.cancel()
+        stopping.cancel()
+        await asyncio.gather(doing, stopping, return_exceptions=True)
+
+
+def demo_settings(settings: Settings, data_dir: Path) -> Settings:
+    """Embedded defaults below `data_dir`: the engine ticks, slots pass by themselves.
+
+    SettingsError: the path is too long for a socket.
+    """
+    socket = data_dir / "engine.sock"
+    if len(os.fsencode(socket)) > SOCKET_PATH_BYTES_MAX:
+        raise SettingsError(f"{data_dir}: too long for a socket's path; name a shorter one with --data-dir")
+    engine = {"clock": "live", "socket": socket, "segment_bytes": _SEGMENT_BYTES}
+    relayer = {
+        "keyfile": data_dir / "relayer" / "key.json",
+        "page": data_dir / "relayer" / "page",
+        "rpc_urls": (),
+    }
+    return settings.model_copy(
+        update={
+            "data_dir": data_dir,
+            "engine": settings.engine.model_copy(update=engine),
+            "devnet": settings.devnet.model_copy(
+                update={"slot_ms": _SLOT_MS, "data_dir": data_dir / "devnet"}
+            ),
+            "relayer": settings.relayer.model_copy(update=relayer),
+        }
+    )
+
+
+@contextmanager
+def _display(as_json: bool, log: Path) -> Iterator[Display]:
+    """The live view on a terminal; lines elsewhere, and on stderr where stdout is for the summary.
+
+    While the view is up, what would be written across it goes to `log`.
+    """
+    console = Console()
+    if as_json or not console.is_terminal or console.is_dumb_terminal:
+        yield Lines(sys.stderr if as_json else sys.stdout)
+        return
+    kept = os.dup(2)
+    if os.isatty(2):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab", buffering=0) as quiet:
+            os.dup2(quiet.fileno(), 2)
+    try:
+        with Live(
+            console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        ) as live:
+            yield Screen(live)
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextmanager
+def _data_dir(settings: Settings) -> Iterator[Path]:
+    """The directory asked for, which must be new or empty; else a temporary one, which a failure leaves."""
+    chosen = settings.data_dir
+    if chosen == Path("data").absolute():
+        made = Path(tempfile.mkdtemp(prefix="godark-"))
+        try:
+            yield made
+        except ChecksFailed:
+            click.echo(f"godark: what went wrong is kept in {made}", err=True)
+            raise
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+        shutil.rmtree(made, ignore_errors=True)
+        return
+    try:
+        used = chosen.exists() and any(chosen.iterdir())
+    except OSError as error:
+        raise SettingsError(f"{chosen}: {(error.strerror or str(error)).lower()}") from error
+    if used:
+        raise UsageError(f"{chosen}: not empty; a demo starts on empty books, name a new directory")
+    yield chosen
+
+
+async def _run(demo: Demo, as_json: bool, log: Path) -> view.Snapshot | None:
+    """A whole demo. The numbers at its end, or None if it was stopped before it began."""
+    stop = stop_requested()
+    try:
+        if not await _unless(stop, demo.start()):
+            return None
+        with _display(as_json, log) as display:
+            await _unless(stop, demo.run(display))
+        return demo.snapshot(whole=True)
+    finally:
+        await demo.stop()
+
+
+@click.command(help="Simulated order flow through everything, live in the terminal, until Ctrl-C.")
+@click.option("--seconds", type=click.IntRange(1), help="Orders for so long, then wait until all is settled.")
+@click.option(
+    "--fills-per-second", default=2000, type=click.IntRange(1, 100_000), help="How much order flow [2000]."
+)
+@click.option("--markets", default=4, type=click.IntRange(1, MARKETS_MAX), help="How many markets [4].")
+@click.option("--json", "as_json", is_flag=True, help="A summary as one JSON object on stdout, at the end.")
+@settings_options
+def command(
+    seconds: int | None, fills_per_second: int, markets: int, as_json: bool, settings: Settings
+) -> None:
+    logs.configure(settings.logs, process="demo")
+    try:
+        with _data_dir(settings) as data_dir:
+            _demo(demo_settings(settings, data_dir), seconds, fills_per_second, markets, as_json)
+    except KeyboardInterrupt:
+        click.echo("godark: stopped before the demo began", err=True)
+
+
+def _demo(settings: Settings, seconds: int | None, fills_per_s: int, markets: int, as_json: bool) -> None:
+    """Run one demo and tell how it went. ChecksFailed: a check is false."""
+    click.echo("godark: starting engine, relayer and embedded chain ...", err=True)
+    claim(settings.data_dir)
+    load_kernels()
+    demo = Demo(settings, markets=markets, fills_per_s=fills_per_s, seconds=seconds)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        last = runner.run(_run(demo, as_json, settings.data_dir / "logs" / "demo.log"))
+    if last is None:
+        raise KeyboardInterrupt
+    if as_json:
+        click.echo(orjson.dumps({"fills_in": demo.sent, **view.summary(last)}))
+    else:
+        click.echo(f"godark: {view.farewell(last)}")
+    if not last.ok:
+        bad = "; ".join(f"{check.name}: {check.detail}" for check in last.checks if not check.good)
+        raise ChecksFailed(f"these checks are false: {bad}")
