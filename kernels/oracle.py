@@ -68,11 +68,11 @@ def gate(feed: Record, now_ns: int, age_ns: int) -> int:
 def consensus(feeds: Rows, market: int, now_ns: int, age_ns: int, order: Words) -> tuple[int, int, int]:
     """(status, price, conf) of one market from its providers' observations.
 
-    feeds: FEED[markets * 16]; order: int64[16], scratch. Three or more votes, none with half the weight:
-    weighted median (first price whose cumulated weight reaches half; an exact tie takes the lower of the
-    two). Two: the lower-numbered provider is primary, the other its witness; disagreement beyond
-    max(confidences, 25 bps) has no price. One: provider 0, the primary, only. The confidence is the chosen
-    vote's own.
+    feeds: FEED[markets * 16]; order: int64[16], scratch. Three or more votes: weighted median (first price
+    whose cumulated weight reaches half; an exact tie takes the lower of the two), OK unless one vote has
+    half the weight, then only TWO. Two: the lower-numbered provider is primary, the other its witness;
+    disagreement beyond max(confidences, 25 bps) has no price. One: provider 0, the primary, only. The
+    confidence is the chosen vote's own.
     """
     base = market * FEED_SLOTS
     votes = 0
@@ -97,7 +97,7 @@ def consensus(feeds: Rows, market: int, now_ns: int, age_ns: int, order: Words) 
         return STATUS_NONE, 0, 0
     if votes == 1:
         return STATUS_PRIMARY, feeds[base + order[0]]["price"], feeds[base + order[0]]["conf"]
-    if votes == 2 or 2 * heaviest >= total:
+    if votes == 2:
         return _witnessed(feeds, base, min(order[0], order[1]), max(order[0], order[1]))
     cumulated = 0
     at = 0
@@ -106,7 +106,8 @@ def consensus(feeds: Rows, market: int, now_ns: int, age_ns: int, order: Words) 
         if 2 * cumulated >= total:
             break
         at += 1
-    return STATUS_OK, feeds[base + order[at]]["price"], feeds[base + order[at]]["conf"]
+    status = STATUS_OK if 2 * heaviest < total else STATUS_TWO
+    return status, feeds[base + order[at]]["price"], feeds[base + order[at]]["conf"]
 
 
 @kernel

@@ -88,6 +88,8 @@ def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -
         row["free_e6"] += quote
         meta["deposits_e6"] += quote
         return _OK, 0
+    if account == 0:
+        return _UNKNOWN_ACCOUNT, 0
     if frame["event_no"] != row["nonce"] + 1:
         return _NONCE, 0
     if kind == _WITHDRAWAL:
@@ -119,7 +121,7 @@ def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tup
     work[0] = books.positions[slot]
     position = work[0]
     moved = frame["quote_e6"] if wide(frame["flags"]) == _TO_POSITION else -frame["quote_e6"]
-    if moved > owner["free_e6"]:
+    if moved > max(owner["free_e6"], 0):
         return _FREE, 0
     pay, rem, ok = settle(
         position["size"], position["rem"], position["idx"], market["index_e6"], market["scale"]

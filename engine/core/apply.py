@@ -15,7 +15,7 @@ from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
 from engine.core.booking import apply_fill
 from engine.core.corrections import apply_correction, apply_outcome
-from engine.core.funding import apply_observation, apply_tick, closes_batch
+from engine.core.funding import apply_observation, apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
 from engine.core.state import Books, State
 from engine.core.views import Scratch, Views, new_scratch
@@ -62,6 +62,16 @@ def apply_one(
 
 
 @kernel
+def brings_params(books: Books, head: Record, tick: Record) -> int:
+    """1 if this tick will be taken and is the first at or past the pending change's time."""
+    if tick["now_ns"] < books.meta[0]["pending_not_before_ns"]:
+        return 0
+    if head["seq"] != books.sources[wide(head["source"])]["last_seq"] + 1:
+        return 0
+    return 1 if tick_refusal(books, tick) == 0 else 0
+
+
+@kernel
 def begin_frame(books: Books, head: Record) -> int:
     """Count the frame and take its sequence number. 0 if that is not its source's next."""
     books.meta[0]["ordinal"] += 1
@@ -94,9 +104,8 @@ def apply_frames(
         template = wide(head["template"])
         if template == _PARAM or template == _UPGRADE:
             return i, n_legs, NEEDS_PYTHON
-        if template == _TICK and meta["pending"] == 1:
-            if views.tick[i]["now_ns"] >= meta["pending_not_before_ns"]:
-                return i, n_legs, NEEDS_PARAMS
+        if template == _TICK and meta["pending"] == 1 and brings_params(books, head, views.tick[i]) == 1:
+            return i, n_legs, NEEDS_PARAMS
         refusal, made, account = _SEQUENCE, 0, -1
         boundary = closes_batch(books, views.tick[i]["now_ns"]) if template == _TICK else 0
         if begin_frame(books, head) == 1:

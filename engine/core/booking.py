@@ -28,8 +28,6 @@ from kernels.layouts import (
     MARKET_HALTED,
     PRICE_MAX,
     PRICE_MIN,
-    STATUS_HELD,
-    STATUS_NONE,
 )
 from kernels.margin import initial_rate_e12
 from kernels.slots import find_position, insert_position
@@ -261,22 +259,23 @@ def load_position(books: Books, work: Rows, k: int, account: int, m: int) -> Non
 
 @kernel
 def watch_fill(books: Books, fill: Record, touched: Words) -> None:
-    """After a booked fill: off the mark's band, or an account below zero → halt the market, freeze both."""
+    """After a booked fill: off the mark's band, or a side below zero → halt the market, freeze both accounts.
+
+    An isolated position is judged by its own equity, a cross account by its free balance: what its other
+    positions are worth is for risk, which looks at all of them.
+    """
     m = wide(fill["market"])
     market = books.markets[m]
     mark = market["mark"]
-    bad = 0
-    if mark > 0 and market["status"] != STATUS_NONE and market["status"] != STATUS_HELD:
-        if abs(fill["price"] - mark) * 1_000_000 > mark * market["band_e6"]:
-            bad = 1
+    bad = 1 if mark > 0 and abs(fill["price"] - mark) * 1_000_000 > mark * market["band_e6"] else 0
     lowest = 0
     for k in range(2):
         row = books.positions[touched[k]]
-        price = mark if mark > 0 else fill["price"]
-        worth, _ = value_floor(row["size"], price, market["quote_mul"], market["quote_div"])
-        equity = row["cash"] + worth
-        if wide(row["mode"]) != 0:
-            equity += books.accounts[wide(row["account"])]["free_e6"]
+        equity = books.accounts[wide(row["account"])]["free_e6"]
+        if wide(row["mode"]) == 0:
+            price = mark if mark > 0 else fill["price"]
+            worth, _ = value_floor(row["size"], price, market["quote_mul"], market["quote_div"])
+            equity = row["cash"] + worth
         lowest = min(lowest, equity)
     if bad == 0 and lowest >= 0:
         return

@@ -146,10 +146,10 @@ def sample_market(books: Books, m: int, now_ns: int) -> None:
     market["oracle"] = price
     market["conf"] = conf
     market["held_since_ns"] = 0
-    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
     mark = mark_price(books, m, market, now_ns)
     market["mark"] = mark
     market["pay_price"] = mark
+    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
     market["premium_sum_e12"] += premium_e12(mark, price)
     market["seconds_valid"] += 1
 
@@ -203,22 +203,31 @@ def closes_batch(books: Books, now_ns: int) -> int:
 
 
 @kernel
+def tick_refusal(books: Books, frame: Record) -> int:
+    """Why a tick is not taken, or 0. Time only moves forward, and `prev_ns` names the time the books have."""
+    kind, now = wide(frame["kind"]), frame["now_ns"]
+    last = books.meta[0]["now_ns"]
+    if kind != _OPEN and kind != _SECOND:
+        return _KIND
+    if now <= last or now <= 0:
+        return _CLOCK
+    if kind == _SECOND and (frame["prev_ns"] != last or frame["interval_ns"] != now - last):
+        return _CLOCK
+    return _OK
+
+
+@kernel
 def apply_tick(books: Books, frame: Record) -> int:
     """Advance the clock. A second samples every market; the first tick past an hour pays that hour.
 
-    Time only moves forward, and `prev_ns` must name the time the books have: each interval exactly once.
-    OPEN starts or resumes the clock: what lies between was paused and is neither sampled nor paid.
+    Each interval counts exactly once. OPEN starts or resumes the clock: what lies between was paused and is
+    neither sampled nor paid.
     """
+    why = tick_refusal(books, frame)
+    if why != _OK:
+        return why
     meta = books.meta[0]
     now, kind = frame["now_ns"], wide(frame["kind"])
-    if kind != _OPEN and kind != _SECOND:
-        return _KIND
-    if now <= meta["now_ns"] or now <= 0:
-        return _CLOCK
-    if kind == _SECOND and (
-        frame["prev_ns"] != meta["now_ns"] or frame["interval_ns"] != now - meta["now_ns"]
-    ):
-        return _CLOCK
     ends_hour = crosses_hour(books, now)
     meta["now_ns"] = now
     meta["funding_hour"] = now // HOUR_NS

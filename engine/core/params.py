@@ -76,8 +76,8 @@ def market_rows(
     name = symbol.encode("ascii").ljust(16, b"\0")
     words = np.frombuffer(name[:16], "<i8")
     rows = [
-        Row(ParamKey.MARKET_SYMBOL, market, int(words[0]), int(words[1])),
         Row(ParamKey.MARKET_SCALE, market, price_exp, lot_exp),
+        Row(ParamKey.MARKET_SYMBOL, market, int(words[0]), int(words[1])),
         Row(ParamKey.MARKET_LEVERAGE, market, leverage, 50),
         Row(ParamKey.MARKET_FUNDING, market, 10**8, 15 * 10**10),
         Row(ParamKey.MARKET_BAND, market, 10_000 if symbol in ("BTC", "ETH", "SOL") else 50_000),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.core.state import Books
 from kernels.book import size_limit
@@ -38,6 +39,8 @@ def put_row(books: Books, row: np.void) -> str | None:
     if key in _MARKET_KEYS:
         if not 0 <= n < MAX_MARKETS:
             return f"market {n} is not in 0..{MAX_MARKETS - 1}"
+        if key != ParamKey.MARKET_SCALE and n >= int(books.meta[0]["markets"]):
+            return f"market {n} does not exist yet: its scale comes first"
         return _put_market(books, ParamKey(key), n, value, value2)
     if key in (ParamKey.MARGIN_TIER_RATES, ParamKey.MARGIN_TIER_LIMITS, ParamKey.FEE_TIER):
         if not 0 <= n < MAX_TIERS:
@@ -144,10 +147,24 @@ def contradiction(books: Books) -> str | None:
         last = row
     if last is None:
         return "there is no margin tier"
+    why = _fee_contradiction(tiers)
+    if why is not None:
+        return why
     for n in range(int(meta["markets"])):
         why = _market_contradiction(books, n, last)
         if why is not None:
             return why
+    return None
+
+
+def _fee_contradiction(tiers: NDArray[np.void]) -> str | None:
+    set_tiers = [tier for tier in tiers if int(tier["fees_set"])]
+    if not set_tiers:
+        return "there is no fee tier"
+    lowest = min(int(tier["taker_e9"]) for tier in set_tiers)
+    rebate = max(-int(tier["maker_e9"]) for tier in set_tiers)
+    if rebate > lowest:
+        return f"a maker rebate of {rebate} exceeds another tier's taker fee of {lowest}: the house would pay"
     return None
 
 

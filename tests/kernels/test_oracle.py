@@ -98,29 +98,20 @@ def test_gate_against_the_twin(vote: Vote, now_ns: int, age_ns: int) -> None:
     assert gate(vote, now_ns, age_ns) == int(twins.may_vote(vote, now_ns, age_ns))
 
 
-def no_heavy_vote(votes: list[Vote]) -> bool:
-    """Of three or more votes that pass the gate none has half the weight."""
-    weights = [v.weight for v in votes if twins.may_vote(v, NOW, AGE)]
-    return len(weights) < 3 or 2 * max(weights) < sum(weights)
-
-
 @given(st.lists(any_vote, max_size=MAX_PROVIDERS))
 def test_consensus_against_the_twin(votes: list[Vote]) -> None:
-    assume(no_heavy_vote(votes))
     assert consensus(votes) == twins.consensus(votes, NOW, AGE)
 
 
 @given(st.lists(good_vote, min_size=1, max_size=MAX_PROVIDERS))
 def test_consensus_of_good_votes_against_the_twin(votes: list[Vote]) -> None:
-    assume(no_heavy_vote(votes))
     assert consensus(votes) == twins.consensus(votes, NOW, AGE)
 
 
 @given(st.lists(good_vote, min_size=3, max_size=7), st.randoms(use_true_random=False))
 def test_median_is_within_the_votes_and_ignores_their_order(votes: list[Vote], chance) -> None:  # type: ignore[no-untyped-def]
-    assume(no_heavy_vote(votes))
     status, price, conf = consensus(votes)
-    assert status == twins.OK
+    assert status in (twins.OK, twins.TWO)
     assert (price, conf) in [(v.price, v.conf) for v in votes]
     shuffled = votes.copy()
     chance.shuffle(shuffled)

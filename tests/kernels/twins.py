@@ -129,7 +129,7 @@ NONE, OK, TWO, PRIMARY = 0, 1, 2, 3
 
 
 def consensus(votes: Sequence[Vote], now_ns: int, age_ns: int) -> tuple[int, int, int]:
-    """(status, price, conf); three or more votes must not hold one with half the weight."""
+    """(status, price, conf)."""
     good = [(k, v) for k, v in enumerate(votes) if may_vote(v, now_ns, age_ns)]
     if not good:
         return NONE, 0, 0
@@ -145,7 +145,8 @@ def consensus(votes: Sequence[Vote], now_ns: int, age_ns: int) -> tuple[int, int
     total = sum(v.weight for _, v in good)
     for at, (_, vote) in enumerate(good):
         if Fraction(sum(v.weight for _, v in good[: at + 1]), total) >= Fraction(1, 2):
-            return OK, vote.price, vote.conf
+            heavy = any(2 * v.weight >= total for _, v in good)
+            return (TWO if heavy else OK), vote.price, vote.conf
     raise AssertionError("the last vote completes the weight")
 
 

@@ -24,8 +24,6 @@ def run(drawn: list) -> Twins:
     twins = Twins(GENESIS)
     for step in drawn:
         for raw in step.build(twins):
-            if twins.puts_in_force_though_refused(raw):
-                continue
             outcome = twins.apply(raw)
             event(f"{Template(head_of(raw)[0]).name} {Refusal(outcome.refusal).name}")
     return twins

@@ -8,8 +8,7 @@ from engine.core.apply import Machine
 from engine.core.state import Section
 from kernels.frames import Source, Template
 from relayer.verify.model import Model, Outcome
-from relayer.verify.model_frames import decode, head_of
-from relayer.verify.model_prices import check_tick
+from relayer.verify.model_frames import head_of
 from tests.engine.core.builders import Script, views
 
 COUNTERS = {"ordinal", "refused", "outputs"}
@@ -108,13 +107,3 @@ class Twins:
     def next_seq(self, source: Source | int) -> int:
         """The sequence number that `source` must use next."""
         return self.model.ledger.last_seq.get(int(source), 0) + 1
-
-    def puts_in_force_though_refused(self, raw: bytes) -> bool:
-        """A tick that is due for pending parameters but refused: machine and model differ there, by name."""
-        template, seq, source, _ = head_of(raw)
-        meta = self.model.ledger.meta
-        if template != Template.TICK or not meta.pending:
-            return False
-        tick = decode(Template.TICK, raw)
-        refused = seq != self.next_seq(source) or check_tick(self.model.ledger, tick) != 0
-        return refused and tick.now_ns >= meta.pending_not_before_ns

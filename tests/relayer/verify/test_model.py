@@ -9,7 +9,7 @@ from kernels.frames import Source, Template
 from relayer.verify.model import Model
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import MarketPrices
-from tests.engine.core.builders import HOUR_NS, genesis, views
+from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, Script, genesis, views
 from tests.engine.core.fixed_run import fixed_frames
 
 
@@ -38,12 +38,27 @@ def test_a_light_replay_ends_in_the_same_state() -> None:
                 model.skip(source, 1, now_ns=tick.now_ns)
                 for number, prices in prices_of(machine).items():
                     model.adopt_prices(number, prices)
+                outputs = machine.state.number("outputs")
+                model.adopt_outputs(outputs, machine.books.outbox[:outputs])
         else:
             assert model.apply(raw).refusal == int(result["refusal"])
     model.adopt_feeds(machine.books.feeds[: 16 * machine.state.number("markets")])
     assert any(payment.paid_e6 for payment in model.payments)
     assert not any(model.identities().values())
     assert model.digest() == machine.state.digest()
+
+
+def paid_hour() -> Script:
+    """Three positions, 1,300 priced seconds, and the clock one second before the hour."""
+    script = genesis(deposit_e6=10**13, start_ns=1000 * HOUR_NS)
+    script.fill(1, 2, 7, PRICE)
+    script.fill(3, 2, 4, PRICE)
+    for _ in range(1300):
+        for k in range(3):
+            script.observe(PRICE + 40_000, feed=k)
+        script.seconds(1)
+    script.tick(1001 * HOUR_NS - SECOND_NS)
+    return script
 
 
 def test_skipped_seconds_are_counted() -> None:
