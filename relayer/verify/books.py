@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.reader import JournalReader, check_witness
+from engine.journal.recovery import judge_tail
 from kernels.frames import TICK, Source, Template
 from kernels.layouts import FEED_SLOTS, OUTBOX_SLOTS
 from relayer.verify.batches import PlainBatches
@@ -107,6 +108,8 @@ class Audit:
             while len((chunk := self._reader.read(self._upto)).frames):
                 check_witness(chunk.witness, self.machine.witness, self._reader.cursor.position)
                 self._chunk(chunk.frames)
+            if self._upto is None:
+                judge_tail(self._directory, self._reader.cursor)
         finally:
             self._reader.close()
 
