@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalDamaged, JournalError, WitnessMismatch
+from engine.common.errors import JournalDamaged, JournalError, SchemaUnknown, WitnessMismatch
 from engine.journal.segment import Segment, list_segments
 from kernels import groups
 from kernels.crc32c import words_of
-from kernels.frames import FRAME, FRAME_BYTES
+from kernels.frames import FRAME, FRAME_BYTES, GROUP, SCHEMA_VERSION, Template
+
+_LAST_TEMPLATE = int(Template.UPGRADE)
 
 
 class Chunk(NamedTuple):
@@ -68,6 +70,7 @@ class JournalReader:
             before = self.cursor.position
             chunk, why = self._scan(upto)
             if len(chunk.frames):
+                check_schema(chunk.frames, self._segment.path.name if self._segment else "")
                 return chunk
             if upto is not None and self.cursor.position >= upto:
                 return chunk
@@ -94,8 +97,23 @@ class JournalReader:
         )  # fmt: skip
         if why == groups.END and row == 0 and got == len(self._raw):
             why = groups.FULL
+        if upto is None and why != groups.FULL:
+            row, made, chain = self._without_last(row, made, chain)
         self.cursor = Cursor(cursor.position + row, self._segment.epoch, chain)
         return Chunk(self._out[:made], int(self._witnesses[0]) if self._witnesses[1] else -1), why
+
+    def _without_last(self, row: int, made: int, chain: int) -> tuple[int, int, int]:
+        """Leave the last group of a journal at rest for a read of its own, if others go before it.
+
+        Its header's witness then speaks of all that was folded before it; in one chunk with them it would
+        be passed over, and a journal of one chunk would never be checked.
+        """
+        slots = self._raw[:row].view(GROUP)
+        headers = np.flatnonzero((slots["template"] == Template.GROUP) & (slots["count"] > 0))
+        if len(headers) < 2:
+            return row, made, chain
+        last = int(headers[-1])
+        return last, made - int(slots["count"][last]), int(slots["chain"][headers[-2]])
 
     def _open_next(self) -> bool:
         """Open the newest segment that can hold the cursor's position."""
@@ -128,6 +146,16 @@ class JournalReader:
             segment=self._segment.path.name,
             offset=offset,
         )
+
+
+def check_schema(frames: NDArray[np.void], name: str) -> None:
+    """SchemaUnknown if any of FRAME[n] has a version or a template that this build cannot fold."""
+    template = frames["template"]
+    strange = (frames["version"] != SCHEMA_VERSION) | (template < 1) | (template > _LAST_TEMPLATE)
+    if strange.any():
+        row = frames[int(np.argmax(strange))]
+        what = f"template {int(row['template'])}, version {int(row['version'])}"
+        raise SchemaUnknown(f"{name}: {what}: written by a newer GoDark; run that one", segment=name)
 
 
 def check_witness(expected: int, own: int, position: int) -> None:

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalDamaged, JournalLocked, SyncFailed
+from engine.common.errors import JournalDamaged, JournalLocked, SchemaUnknown, SyncFailed
 from engine.journal.reader import Cursor
 from engine.journal.segment import Segment, list_segments, sync_directory
 from kernels import groups
-from kernels.crc32c import words_of
-from kernels.frames import FRAME, FRAME_BYTES
+from kernels.crc32c import first_bad_frame, words_of
+from kernels.frames import FRAME, FRAME_BYTES, SCHEMA_ID, SCHEMA_VERSION
+
+_ZERO_CHUNK = bytes(1 << 20)
 
 
 class JournalLock:
@@ -52,7 +54,8 @@ class Tail(NamedTuple):
 def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     """Check what lies behind the last complete group, without changing it.
 
-    JournalDamaged: a later header says that this place was durable. Names segment and offset.
+    JournalDamaged: a later header says that this place was durable. Names segment and offset. SchemaUnknown:
+    it is no damage but a header of a newer version.
     """
     segments = list_segments(directory)
     torn = 0
@@ -61,6 +64,7 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
         at = max(0, cursor.position - segment.first_position)
         raw = _slots(segment)
         words = words_of(raw)
+        _refuse_newer(segment, raw[at : at + 1])
         durable = max(durable, groups.later_durable(words, at, len(raw), segment.first_position + at))
         torn += (groups.last_used(words, at, len(raw)) - at) * FRAME_BYTES
     if durable > cursor.position:
@@ -73,6 +77,17 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
             offset=offset,
         )
     return Tail(cursor, max((s.epoch for s in segments), default=0), torn)
+
+
+def _refuse_newer(segment: Segment, slot: NDArray[np.void]) -> None:
+    """SchemaUnknown if an intact slot is of another schema version: such a journal must not be cut."""
+    if not len(slot) or not int(slot["schema"][0]) or first_bad_frame(words_of(slot), 0, 1) == 0:
+        return
+    if int(slot["schema"][0]) != SCHEMA_ID or int(slot["version"][0]) != SCHEMA_VERSION:
+        raise SchemaUnknown(
+            f"{segment.path.name}: schema version {int(slot['version'][0])}: written by a newer GoDark; run that one",
+            segment=segment.path.name,
+        )
 
 
 def _unfinished(segments: list[Segment], cursor: Cursor) -> list[Segment]:
@@ -102,11 +117,19 @@ def harden_tail(directory: Path, tail: Tail) -> None:
         try:
             size = os.fstat(fd).st_size
             kept = os.pread(fd, keep * FRAME_BYTES, 0)
-            os.pwrite(fd, kept, 0)
-            os.pwrite(fd, bytes(size - len(kept)), len(kept))
+            _write_whole(fd, kept, 0)
+            for start in range(len(kept), size, len(_ZERO_CHUNK)):
+                _write_whole(fd, _ZERO_CHUNK[: size - start], start)
             os.fsync(fd)
         except OSError as error:
             raise SyncFailed(f"{segment.path}: cannot make the tail durable: {error.strerror}") from error
         finally:
             os.close(fd)
     sync_directory(directory)
+
+
+def _write_whole(fd: int, data: bytes, offset: int) -> None:
+    """pwrite all of `data`: one call writes less than 2 GiB."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, memoryview(data)[done:], offset + done)

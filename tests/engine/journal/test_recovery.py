@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.common.errors import JournalDamaged, JournalLocked, SyncFailed, WitnessMismatch
+from engine.common.errors import JournalDamaged, JournalLocked, SchemaUnknown, SyncFailed, WitnessMismatch
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.follower import Follower
 from engine.gateway.process import recover
-from engine.journal.reader import check_witness
+from engine.journal.reader import check_schema, check_witness
 from engine.journal.recovery import JournalLock, Tail, harden_tail
 from engine.journal.segment import list_segments, segment_path
 from kernels.admission import new_gate
@@ -325,6 +325,32 @@ def _alter_a_fill(path: Path) -> int:
     return at
 
 
+def _newer(path: Path, slot: int, field: str, value: int) -> None:
+    """Write one slot as a newer version would have: intact, and not ours."""
+    slots = np.fromfile(path, FRAME)
+    slots[field][slot] = value
+    seal_frames(words_of(slots), slot, slot + 1)
+    slots.tofile(path)
+
+
+def test_a_group_of_a_newer_schema_is_refused_and_not_cut(small: tuple[Path, int]) -> None:
+    directory, last = small
+    _newer(_only_segment(directory), last, "version", 2)
+    before = _only_segment(directory).read_bytes()
+    with pytest.raises(SchemaUnknown, match="newer GoDark"):
+        judged(directory)
+    assert _only_segment(directory).read_bytes() == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("template", 20), ("version", 2)])
+def test_an_unknown_frame_in_a_good_group_is_refused(field: str, value: int) -> None:
+    frames = FRAMES[:5].copy()
+    frames[field][3] = value
+    with pytest.raises(SchemaUnknown, match="newer GoDark"):
+        check_schema(frames, "00000001-0000000000000000.seg")
+    check_schema(FRAMES[:5], "00000001-0000000000000000.seg")
+
+
 def test_an_altered_fill_under_good_crcs_is_found_by_the_witness(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     machine = Machine(capacity=1024)
@@ -341,6 +367,13 @@ def test_an_altered_fill_under_good_crcs_is_found_by_the_witness(tmp_path: Path)
     with pytest.raises(WitnessMismatch, match="differ from the engine's"):
         while follower.poll() is not None:
             continue
+
+
+def test_a_start_finds_an_altered_fill_whatever_the_size_of_its_reads(tmp_path: Path) -> None:
+    append(open_writer(tmp_path / "journal"), FRAMES[:900], repeat(50), Machine(capacity=1024))
+    _alter_a_fill(_only_segment(tmp_path / "journal"))
+    with pytest.raises(WitnessMismatch):
+        recover(Settings(data_dir=tmp_path), Machine(), new_gate())
 
 
 def test_check_witness() -> None:
