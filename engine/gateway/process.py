@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import signal
 import time
+from typing import Any
 
 import uvloop
 
@@ -88,9 +90,22 @@ def _finish(stop: asyncio.Future[None]) -> None:
         stop.set_result(None)
 
 
+def _break_off(stop: asyncio.Future[None], loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """End the process on an error in a turn of the loop: what it had admitted is neither journaled nor forgotten.
+
+    Errors of one connection have no handle; they end that connection only.
+    """
+    error = context.get("exception")
+    if "handle" in context and isinstance(error, Exception) and not stop.done():
+        stop.set_exception(error)
+    else:
+        loop.default_exception_handler(context)
+
+
 async def _serve(settings: Settings, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
+    loop.set_exception_handler(functools.partial(_break_off, stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _finish, stop)
     server = await serve(settings, engine, stop)

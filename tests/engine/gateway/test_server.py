@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from engine.common.errors import JournalFull, JournalLocked
+from engine.common.settings import Settings
 from engine.follower import Follower
 from engine.gateway import server as server_module
 from engine.gateway.client import EngineClient
@@ -248,15 +249,7 @@ def test_a_failed_sync_ends_the_process_without_an_ack(tmp_path: Path) -> None:
     child = subprocess.Popen(command, cwd=ROOT, env=os.environ | settings.to_env())
 
     async def main() -> None:
-        peer = None
-        for _ in range(1000):
-            try:
-                peer = await Peer.connect(settings)
-                break
-            except OSError:
-                assert child.poll() is None
-                await asyncio.sleep(0.02)
-        assert peer is not None
+        peer = await _when_served(settings, child)
         peer.writer.write(hello(Source.MATCHING, last_output=10**9) + refused_fills(1, 3))
         await peer.expect(Template.WELCOME)
         assert int((await peer.expect(Template.ACK))["durable_seq"]) == 3
@@ -270,6 +263,49 @@ def test_a_failed_sync_ends_the_process_without_an_ack(tmp_path: Path) -> None:
         if child.poll() is None:
             child.kill()
             child.wait()
+
+
+_BROKEN = """
+from engine.common.settings import load
+from engine.gateway import engine, process
+def commit(self, count):
+    raise RuntimeError("a mistake of ours")
+engine.Engine.commit = commit
+process.run(load())
+"""
+
+
+def test_a_mistake_in_a_turn_ends_the_process(tmp_path: Path) -> None:
+    """What the gate has admitted would be lost in silence if the loop went on."""
+    settings = settings_for(tmp_path, segment_bytes=1 << 16)
+    child = subprocess.Popen(
+        [sys.executable, "-c", _BROKEN], cwd=ROOT, env=os.environ | settings.to_env(), stderr=subprocess.PIPE
+    )
+
+    async def main() -> None:
+        peer = await _when_served(settings, child)
+        peer.writer.write(hello(Source.MATCHING) + refused_fills(1, 3))
+        await peer.expect(Template.WELCOME)
+        assert await peer.reader.read() == b""
+
+    try:
+        run(main)
+        _, said = child.communicate(timeout=10)
+        assert child.returncode == 1 and b"a mistake of ours" in said
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+async def _when_served(settings: Settings, child: subprocess.Popen[bytes]) -> Peer:
+    for _ in range(1000):
+        try:
+            return await Peer.connect(settings)
+        except OSError:
+            assert child.poll() is None
+            await asyncio.sleep(0.02)
+    raise TimeoutError("the engine does not serve")
 
 
 def test_a_peer_that_does_not_read_is_bounded_and_holds_up_nobody(tmp_path: Path) -> None:
