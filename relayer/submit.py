@@ -88,7 +88,9 @@ class Submitter:
 
         RpcError: no blockhash can be had now; nothing was signed.
         """
-        blockhash = await self._fresh_blockhash()
+        expired = [self._expired[node] for node in ready if node in self._expired]
+        dead_height = max((s.last_valid_height for f in expired for s in f.signatures), default=0)
+        blockhash = await self._fresh_blockhash(dead_height)
         made: list[tuple[Flight, Signature]] = []
         for node, payload in ready.items():
             flight = self._expired.get(node) or Flight(node, payload, State.PLANNED)
@@ -112,13 +114,13 @@ class Submitter:
         signed: Signed = sign(message, self._signer)
         return Signature(signed.signature, flight.node, signed.wire, blockhash.last_valid_block_height)
 
-    async def _fresh_blockhash(self) -> BlockhashInfo:
-        """A blockhash no older than anything seen landed, nor than BLOCKHASH_FRESH_SLOTS."""
-        if self._blockhash is None or not self._is_fresh(self._blockhash):
+    async def _fresh_blockhash(self, dead_height: int) -> BlockhashInfo:
+        """A blockhash no older than anything seen landed nor BLOCKHASH_FRESH_SLOTS, valid past `dead_height`."""
+        if self._blockhash is None or not self._is_fresh(self._blockhash, dead_height):
             self._blockhash = None
             try:
                 found = await self._rpc.latest_blockhash("confirmed")
-                if not self._is_fresh(found):
+                if not self._is_fresh(found, dead_height):
                     raise RpcUnavailable(
                         f"{self._rpc.host} has no new blockhash: its newest is of {found.slot}"
                     )
@@ -129,11 +131,15 @@ class Submitter:
             self.slot = max(self.slot, found.slot)
         return self._blockhash
 
-    def _is_fresh(self, blockhash: BlockhashInfo) -> bool:
-        return blockhash.slot >= max(self._landed_slot, self.slot - BLOCKHASH_FRESH_SLOTS)
+    def _is_fresh(self, blockhash: BlockhashInfo, dead_height: int) -> bool:
+        oldest = max(self._landed_slot, self.slot - BLOCKHASH_FRESH_SLOTS)
+        return blockhash.slot >= oldest and blockhash.last_valid_block_height > dead_height
 
     def _watch_another(self) -> None:
+        """Turn to the next endpoint, and forget what time it was at this one: it may have lied."""
         self._watched = (self._watched + 1) % len(self._rpcs)
+        self._blockhash = None
+        self.slot = 0
 
     async def _send(self, flight: Flight) -> None:
         """Send the newest bytes once; what the answer means is in the table."""
@@ -191,7 +197,7 @@ class Submitter:
         except RpcError:
             self._watch_another()
             raise
-        self.slot = max(self.slot, page.slot)
+        self.slot = page.slot
         return page
 
     def _saw(self, flight: Flight, signature: Signature, status: TransactionStatus) -> Landed | None:
