@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -48,6 +50,7 @@ class Running(NamedTuple):
 def settings_for(data_dir: Path, **engine: Any) -> Settings:
     """Settings with the clock left to the test, and a socket path that is short enough."""
     short = Path(tempfile.mkdtemp(prefix="gd-"))
+    atexit.register(shutil.rmtree, short, ignore_errors=True)
     return Settings(data_dir=data_dir, engine={"clock": "driver", "socket": short / "s", **engine})
 
 
