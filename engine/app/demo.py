@@ -176,6 +176,7 @@ class Demo:
         self._simulator = Simulator(settings.venue.seed, markets=markets, accounts=_ACCOUNTS)
         self._fills_per_s = fills_per_s
         self._group = Group(settings, log_dir=settings.data_dir / "logs")
+        self._title = f"demo: seeded orders of {_ACCOUNTS} accounts"
         self._began = time.monotonic()
         self._booked: deque[tuple[float, int]] = deque()
         self._watcher: Watcher | None = None
@@ -184,11 +185,7 @@ class Demo:
     async def start(self) -> None:
         """Start the group and open the books."""
         await self._group.start()
-        self._watcher = Watcher(
-            self._group,
-            self._simulator.markets,
-            f"demo, seed-made orders of {_ACCOUNTS} accounts",
-        )
+        self._watcher = Watcher(self._group, self._simulator.markets)
         client = EngineClient(self._group.settings.engine.socket, SOURCES)
         self._flow = OrderFlow(self._simulator, client, self._fills_per_s)
         await self._flow.open(self._watcher)
@@ -204,6 +201,7 @@ class Demo:
         ]
         try:
             await _before(lasting, self._flow.run(self._seconds))
+            self._title = "demo: orders have ended, the rest is settling"
             await _before(lasting, self._settled())
         finally:
             await _cancelled(lasting)
@@ -245,7 +243,7 @@ class Demo:
         since_s, before = (self._began, 0) if whole else self._booked[0]
         rate = round((booked - before) / (now_s - since_s)) if now_s > since_s else 0
         flow = self._flow.measured(rate, whole=whole)
-        return self._watcher.snapshot(int(now_s - self._began), flow)
+        return self._watcher.snapshot(self._title, int(now_s - self._began), flow)
 
     @property
     def sent(self) -> int:

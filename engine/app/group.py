@@ -48,12 +48,17 @@ class Group:
         the directory cannot be used.
         """
         claim(self.settings.data_dir)
-        if not self.settings.relayer.rpc_urls:
-            await self._start_devnet()
-        else:
-            self.rpc_url = self.settings.relayer.rpc_urls[0]
-        for name in ("engine", "keeper"):
-            await self._start(name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if not self.settings.relayer.rpc_urls:
+                    tasks.create_task(self._start_devnet())
+                else:
+                    self.rpc_url = self.settings.relayer.rpc_urls[0]
+                for name in ("engine", "keeper"):
+                    tasks.create_task(self._start(name))
+        except BaseExceptionGroup as group:
+            # The first to fail says why; the others were cancelled for it.
+            raise group.exceptions[0] from group
         ready = await self._start("relayer")
         self.payer = str(ready["payer"])
 

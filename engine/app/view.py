@@ -13,8 +13,11 @@ from rich.text import Text
 
 WIDTH_MAX = 110
 HEIGHT_MIN = 8
-_LABEL_WIDTH = 9
-_STRIP_BATCHES = 40
+_LABEL_WIDTH = 10
+_STRIP_BATCHES = (4, 64)
+_LEGEND_WIDTH = 33
+_LAG_SHOWN = 8192
+"""Fewer frames than one step folds are on their way at any moment."""
 _DIGITS = 6
 _GOOD, _BAD, _FAINT, _HEAD = "green", "bold red", "bright_black", "bold cyan"
 
@@ -222,17 +225,16 @@ def _settlement_lines(s: Settlement, width: int) -> list[Text]:
             ("closed", f"{s.closed:>6,}"),
             ("committed", f"{s.committed:>6,}"),
             ("settled", f"{s.settled:>6,}", "bold"),
-            ("open fills", f"{s.open_fills:>6,}"),
         ),
+        strip(s, max(_STRIP_BATCHES[0], min(_STRIP_BATCHES[1], width - _LABEL_WIDTH - _LEGEND_WIDTH))),
         _labelled(
             "chain",
             ("sent", f"{s.tx_sent:>8,}"),
             ("confirmed", f"{confirmed:>7}"),
             ("final", f"{s.tx_finalized:>8,}", "bold"),
             ("slot", f"{s.slot:>7,}"),
-            ("log size", f"{s.log_size:>10,}"),
         ),
-        strip(s, min(_STRIP_BATCHES, max(4, width - 40))),
+        _labelled("log", ("size", f"{s.log_size:>8,}"), ("fills in the open batch", f"{s.open_fills:>7,}")),
     ]
     if s.tx_failed:
         lines.append(Text(f" {s.tx_failed:,} transactions failed on chain", _BAD))
@@ -264,11 +266,13 @@ def _process_lines(processes: Iterable[Process]) -> list[Text]:
     for k in range(0, len(rows), 2):
         line = Text.assemble((f" {'' if k else 'processes':<{_LABEL_WIDTH}}", _HEAD))
         for row in rows[k : k + 2]:
-            line.append(f"{row.name:<9}")
-            line.append("restarting    " if row.pid is None else f"pid {row.pid:<10}",
-                        _BAD if row.pid is None else _FAINT)  # fmt: skip
-            restarts = "" if not row.restarts else f"restarted {row.restarts}x"
-            line.append(f"{restarts:<13}", "yellow")
+            line.append(f"{row.name:<8}")
+            if row.pid is None:
+                line.append(f"{'restarting':<12}", _BAD)
+            else:
+                line.append(f"pid {row.pid:<8}", _FAINT)
+            restarts = f"restarted {row.restarts}x" if row.restarts else ""
+            line.append(f"{restarts:<14}", "yellow")
         lines.append(line)
     return lines
 
@@ -278,7 +282,7 @@ def _check_lines(now: Snapshot) -> list[Text]:
     for check in now.checks:
         line.append("✔ " if check.good else "✘ ", _GOOD if check.good else _BAD)
         line.append(f"{check.name}  ", "" if check.good else _BAD)
-    if now.lag_frames:
+    if now.lag_frames > _LAG_SHOWN:
         line.append(f"{now.lag_frames:,} frames behind", _FAINT)
     bad = [Text(f" {c.name}: {c.detail}", _BAD) for c in now.checks if not c.good]
     return [line, *bad]
@@ -305,8 +309,8 @@ def farewell(now: Snapshot) -> str:
     flow, s = now.flow, now.settlement
     verdict = "all checks held" if now.ok else "NOT ALL CHECKS HELD"
     return (
-        f"{flow.booked:,} fills booked in {clock_text(now.elapsed_s)}, ack p50 {latency_text(flow.ack_p50_ns)},"
-        f" {s.settled:,} of {s.closed:,} batches settled in {s.tx_finalized:,} transactions; {verdict}"
+        f"{flow.booked:,} fills in {clock_text(now.elapsed_s)}, ack {latency_text(flow.ack_p50_ns)};"
+        f" {s.settled:,} of {s.closed:,} batches settled; {verdict}"
     )
 
 

@@ -31,8 +31,8 @@ _STATES = ((MARKET_HALTED, "halted"), (MARKET_FROZEN, "frozen"), (MARKET_REDUCE_
 class Watcher:
     """Folds the journal beside the group, and reads what the others publish. Never waits, never writes."""
 
-    def __init__(self, group: Group, plans: list[MarketPlan], title: str) -> None:
-        self._group, self._plans, self._title = group, plans, title
+    def __init__(self, group: Group, plans: list[MarketPlan]) -> None:
+        self._group, self._plans = group, plans
         self._head, self._page = group.head(), group.relayer_page()
         engine = group.settings.engine
         self._follower = Follower(
@@ -89,7 +89,7 @@ class Watcher:
     def _settled(self) -> int:
         return self._follower.machine.state.number("settled_batch")
 
-    def snapshot(self, elapsed_s: int, flow: Flow) -> Snapshot:
+    def snapshot(self, title: str, elapsed_s: int, flow: Flow) -> Snapshot:
         """All there is to show; `flow` brings what only the client of the gateway can measure."""
         head = self._head
         seen = Flow(
@@ -103,7 +103,7 @@ class Watcher:
             ack_p99_ns=flow.ack_p99_ns,
         )
         return Snapshot(
-            title=self._title,
+            title=title,
             elapsed_s=elapsed_s,
             flow=seen,
             markets=self._markets(),
