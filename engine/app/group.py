@@ -8,6 +8,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -169,9 +170,31 @@ def command(settings: Settings) -> None:
 async def _run(settings: Settings) -> None:
     stop = stop_requested()
     group = Group(settings)
+    starting = asyncio.ensure_future(group.start())
+    stopping = asyncio.ensure_future(stop.wait())
     try:
-        await group.start()
-        get_logger().info("ready", socket=str(settings.engine.socket), rpc=group.rpc_url)
-        await until_stopped(group, stop)
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            click.echo(places(group))
+            await until_stopped(group, stop)
     finally:
+        starting.cancel()
+        stopping.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
         await group.stop()
+
+
+def places(group: Group) -> str:
+    """Where to find a running group, a line each. An RPC node that is not ours is named by its host only."""
+    settings = group.settings
+    embedded = "devnet" in group.names()
+    rows = [
+        ("socket", str(settings.engine.socket)),
+        ("tcp", settings.engine.tcp or ""),
+        ("rpc", group.rpc_url if embedded else str(urlsplit(group.rpc_url).hostname)),
+        ("payer", group.payer),
+        ("data", str(settings.data_dir)),
+    ]
+    lines = [f"{name:<8}{value}" for name, value in rows if value]
+    return "\n".join([*lines, "running; Ctrl-C ends it"])

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from engine.gateway.client import EngineClient
 from engine.venue.recording import load
 from engine.venue.stream import ReplayStream
 from kernels.frames import Source, Template
+from relayer.store import Store
 
 SECOND_NS = 1_000_000_000
 SOURCES = (Source.MATCHING, Source.CLOCK, Source.FEEDS, Source.CHAIN, Source.ADMIN)
@@ -79,9 +80,9 @@ class Replay:
                 self.progress.show("starting engine, relayer and embedded chain")
                 await self.group.start()
             with self._stage("ingest"):
-                await self._drive()
+                await self._unless_failed(self._drive())
             with self._stage("settle"):
-                await self._settle()
+                await self._unless_failed(self._settle())
             with self._stage("verify"):
                 self.progress.show("verifying in a fresh process: journal, books, chain")
                 report = await self._verify()
@@ -90,6 +91,18 @@ class Replay:
                 await self.group.stop()
         report["stages_ms"] = self.stages_ms
         return report
+
+    async def _unless_failed(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work`; ProcessFailed at once if a process of the group cannot be kept alive meanwhile."""
+        tasks = [asyncio.ensure_future(work), asyncio.ensure_future(self.group.supervisor.wait())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _drive(self) -> None:
         client = EngineClient(self.settings.engine.socket, SOURCES)
@@ -157,7 +170,7 @@ class Replay:
         await self._client.close()
 
     async def _verify(self) -> dict[str, Any]:
-        page, head = self.group.relayer_page(), self.group.head()
+        head = self.group.head()
         arguments = ["verify", "--json", "--rpc", self.group.rpc_url]
         arguments += ["--digest", self.digest.hex(), "--payer", self.group.payer]
         process = await asyncio.create_subprocess_exec(
@@ -165,15 +178,28 @@ class Replay:
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, **self.group.settings.to_env()},
         )
-        out, _ = await process.communicate()
+        try:
+            out, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         if process.returncode not in (0, ChecksFailed.exit_code):
             raise ProcessFailed(f"the verifier ended with status {process.returncode}")
         report: dict[str, Any] = orjson.loads(out)
         report["fills_in"] = self.stream.totals.fills
         report["duplicate"] = head.get("duplicates")
-        report["tx_sent"] = page.get("tx_sent")
+        report["tx_sent"] = self._signed()
         report["restarts"] = {n: self.group.supervisor.restarts(n) for n in ("engine", "relayer", "devnet")}
         return report
+
+    def _signed(self) -> int:
+        """Transactions signed over all lives of the relayer; its page counts only the present one's."""
+        store = Store(self.settings.data_dir / "relayer" / "store.sqlite")
+        try:
+            return store.total_signatures()
+        finally:
+            store.close()
 
 
 def replay_settings(settings: Settings, data_dir: Path) -> Settings:
@@ -228,7 +254,8 @@ def command(
 def _data_dir(settings: Settings) -> Iterator[Path]:
     """The directory given, which must be new or empty; else a temporary one, removed at the end."""
     chosen = settings.data_dir
-    if chosen == Path("data").absolute():
+    named = click.get_current_context().params.get("data_dir") is not None
+    if not named and chosen == Path("data").absolute():
         made = Path(tempfile.mkdtemp(prefix="godark-"))
         try:
             yield made
@@ -242,13 +269,13 @@ def _data_dir(settings: Settings) -> Iterator[Path]:
 
 
 async def _guarded(replay: Replay) -> dict[str, Any]:
-    """Run, or stop the group on a signal or when it cannot be kept alive."""
-    stop = stop_requested()
+    """Run, or stop the group on a signal."""
+    stop = asyncio.ensure_future(stop_requested().wait())
     run = asyncio.ensure_future(replay.run())
-    watch = {asyncio.ensure_future(stop.wait())}
-    await asyncio.wait({run, *watch}, return_when=asyncio.FIRST_COMPLETED)
-    for task in watch:
-        task.cancel()
+    try:
+        await asyncio.wait({run, stop}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
     if not run.done():
         run.cancel()
         try:
