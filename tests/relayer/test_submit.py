@@ -109,6 +109,27 @@ def test_a_rollback_of_what_is_not_final(tmp_path: Path, depth: int) -> None:
     on_stage(tmp_path, play)
 
 
+def test_what_was_confirmed_and_is_processed_again_has_been_rolled_back(tmp_path: Path) -> None:
+    async def play(stage: Stage) -> None:
+        stage.plan(batches(1, 1))
+        await stage.turn()
+        flight = stage.submitter.flights[Node(1)]
+        [slot] = stage.slots()[payload_of(Node(1))]
+        assert await stage.submitter.watch() == []
+        assert flight.state is State.CONFIRMED
+        stage.chain.on_demand = False
+        stage.chain.roll_back(slot - 1)
+        await stage.clients[0].send_transaction(flight.signatures[-1].wire)  # somebody else repeats it
+        await stage.submitter.watch()
+        assert flight.state is State.SENT
+        assert stage.graph.take_ready(9) == []
+        stage.chain.on_demand = True
+        await stage.settle()
+        stage.check()
+
+    on_stage(tmp_path, play)
+
+
 def test_a_child_on_its_way_during_a_rollback_cannot_land_without_its_parent(tmp_path: Path) -> None:
     """Its blockhash is of the fork that went: no luck with the network can put it in front of its parent."""
 
@@ -152,7 +173,7 @@ def test_one_endpoint_that_lies_about_heights_proves_nothing(tmp_path: Path, off
         stage.plan(batches(1, 0))
         stage.faults[0].set("height_offset", offset)
         stage.faults[0].set("vanish_send", -1)
-        await stage.turns(EXPIRY_POLLS + RESEND_POLLS + 1)
+        await stage.turns(6 * RESEND_POLLS + 1)  # the blockhash is still valid, the told height past its last
         assert stage.submitter.resigned == 0
         assert len(stage.store.signatures(Node(1))) == 1
         stage.faults[0].set("height_offset", 0)
