@@ -28,7 +28,7 @@ from engine.app.group import Group, claim, stop_requested
 from engine.app.options import settings_options
 from engine.app.watch import Watcher, load_kernels
 from engine.common import logs
-from engine.common.errors import ChecksFailed, ProcessFailed, SettingsError, UsageError
+from engine.common.errors import ChecksFailed, GodarkError, ProcessFailed, SettingsError, UsageError
 from engine.common.settings import SOCKET_PATH_BYTES_MAX, Settings
 from engine.gateway.client import EngineClient
 from engine.venue.simulator import FILLS_MAX, MARKETS_MAX, Simulator
@@ -176,6 +176,7 @@ class Demo:
         self._simulator = Simulator(settings.venue.seed, markets=markets, accounts=_ACCOUNTS)
         self._fills_per_s = fills_per_s
         self._group = Group(settings, log_dir=settings.data_dir / "logs")
+        self.begun = False
         self._title = f"demo: seeded orders of {_ACCOUNTS} accounts"
         self._began = time.monotonic()
         self._booked: deque[tuple[float, int]] = deque()
@@ -190,6 +191,7 @@ class Demo:
         self._flow = OrderFlow(self._simulator, client, self._fills_per_s)
         await self._flow.open(self._watcher)
         self._began = time.monotonic()
+        self.begun = True
 
     async def run(self, display: Display) -> None:
         """Show the flow, for so many seconds or until cancelled; after the seconds wait until all is settled."""
@@ -348,8 +350,9 @@ def _data_dir(settings: Settings) -> Iterator[Path]:
         made = Path(tempfile.mkdtemp(prefix="godark-"))
         try:
             yield made
-        except ChecksFailed:
-            click.echo(f"godark: what went wrong is kept in {made}", err=True)
+        except GodarkError:
+            if made.exists():
+                click.echo(f"godark: journal and logs are kept in {made}", err=True)
             raise
         except BaseException:
             shutil.rmtree(made, ignore_errors=True)
@@ -403,8 +406,13 @@ def _demo(settings: Settings, seconds: int | None, fills_per_s: int, markets: in
     claim(settings.data_dir)
     load_kernels()
     demo = Demo(settings, markets=markets, fills_per_s=fills_per_s, seconds=seconds)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        last = runner.run(_run(demo, as_json, settings.data_dir / "logs" / "demo.log"))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            last = runner.run(_run(demo, as_json, settings.data_dir / "logs" / "demo.log"))
+    except GodarkError:
+        if not demo.begun:
+            shutil.rmtree(settings.data_dir, ignore_errors=True)
+        raise
     if last is None:
         raise KeyboardInterrupt
     if as_json:

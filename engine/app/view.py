@@ -195,7 +195,7 @@ def _flow_lines(now: Snapshot) -> list[Text]:
 
 
 def _market_lines(now: Snapshot, shown: int) -> list[Text]:
-    form = " {:<9}{:>13} {:>13} {:>12} {:>12} {:>9}  {}"
+    form = " {:<9}{:>12} {:>12} {:>10} {:>10} {:>7}  {}"
     head = form.format("funding", "index price", "mark", "premium", "next / 8 h", "sampled", "state")
     lines = [Text(head, _HEAD)]
     for market in now.markets[:shown]:
