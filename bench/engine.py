@@ -27,7 +27,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.follower import Follower
 from engine.gateway.client import EngineClient
-from engine.gateway.session import sealed
+from engine.gateway.session import NO_OUTPUTS, sealed
 from engine.journal.head import HeadPage
 from engine.journal.segment import list_segments
 from engine.venue.recording import load
@@ -162,7 +162,7 @@ def paced_acks(path: Path, fills: Frames, rate: int, burst: int) -> list[int]:
 def _attached(path: Path, last_seq: int) -> socket.socket:
     """A connection that carries the matching engine's source, once its last owner's has ended."""
     hello = new_frames(Template.HELLO, 1, source=Source.MATCHING, first_seq=0)
-    hello["last_output"] = np.iinfo(np.int64).max >> 1  # no outputs: this peer only counts acks
+    hello["last_output"] = NO_OUTPUTS
     deadline = time.monotonic() + _ANSWER_S
     while True:
         peer = socket.socket(socket.AF_UNIX)

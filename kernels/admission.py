@@ -27,6 +27,8 @@ _LAST_JOURNALED = int(Template.UPGRADE)
 
 SESSION_FRAME = -1
 """Not a fault: a frame of the session itself, for the server to handle."""
+UNKNOWN = -1
+"""In the history of CRCs: a frame that cannot be compared any more."""
 
 
 class Gate(NamedTuple):
@@ -42,7 +44,7 @@ def new_gate() -> Gate:
     """A gate that has admitted nothing."""
     return Gate(
         np.zeros(SOURCES_MAX, np.int64),
-        np.zeros((SOURCES_MAX, HISTORY), np.int64),
+        np.full((SOURCES_MAX, HISTORY), UNKNOWN, np.int64),
         spare_words(),
         np.zeros(3, np.int64),
     )
@@ -109,10 +111,11 @@ def admit(
         if seq > last + 1 or seq < 1:
             return row, made, _GAP
         if seq <= last:
-            if seq + HISTORY <= last:
+            known = gate.crcs[source, seq % HISTORY]
+            if seq + HISTORY <= last or known == UNKNOWN:
                 gate.counts[2] += 1
                 return row, made, _UNVERIFIED
-            if gate.crcs[source, seq % HISTORY] != stored_crc(words, row):
+            if known != stored_crc(words, row):
                 return row, made, _CONFLICT
             gate.counts[1] += 1
         else:

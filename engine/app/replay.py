@@ -237,35 +237,42 @@ def command(
 ) -> None:
     logs.configure(settings.logs, process="replay")
     progress = Progress(quiet=False)
+    chosen = _chosen_dir(settings)
     recording = load(file, seed=settings.venue.seed)
     stream = ReplayStream(
         recording, seed=settings.venue.seed, hours=hours, batch_window_ns=window_s * SECOND_NS
     )
     for remark in recording.remarks:
         progress.show(remark, done=True)
-    with _data_dir(settings) as data_dir:
+    with _data_dir(chosen) as data_dir:
         replay = Replay(replay_settings(settings, data_dir), stream, speed, progress)
         report = asyncio.run(_guarded(replay))
     show(report, as_json)
     require_ok(report)
 
 
-@contextmanager
-def _data_dir(settings: Settings) -> Iterator[Path]:
-    """The directory given, which must be new or empty; else a temporary one, removed at the end."""
+def _chosen_dir(settings: Settings) -> Path | None:
+    """The data directory somebody named, None for a temporary one. UsageError: it is in use."""
     chosen = settings.data_dir
     named = click.get_current_context().params.get("data_dir") is not None
     if not named and chosen == Path("data").absolute():
-        made = Path(tempfile.mkdtemp(prefix="godark-"))
-        try:
-            yield made
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-        return
-    if chosen.exists() and any(chosen.iterdir()):
+        return None
+    if chosen.exists() and (not chosen.is_dir() or any(chosen.iterdir())):
         raise UsageError(f"{chosen}: not empty; a replay starts on empty books, name a new directory")
-    chosen.mkdir(parents=True, exist_ok=True, mode=0o700)
-    yield chosen
+    return chosen
+
+
+@contextmanager
+def _data_dir(chosen: Path | None) -> Iterator[Path]:
+    """The directory chosen, made if need be; or a temporary one, removed at the end."""
+    if chosen is not None:
+        yield chosen
+        return
+    made = Path(tempfile.mkdtemp(prefix="godark-"))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
 
 
 async def _guarded(replay: Replay) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class EngineClient:
         self._transport: asyncio.Transport | None = None
         self._wire: _Wire | None = None
         self._welcomes: dict[int, np.void] = {}
-        self._status: asyncio.Future[Status] | None = None
+        self._status: Status | None = None
         self._fatal: Exception | None = None
 
     async def connect(self) -> dict[int, int]:
@@ -172,14 +172,23 @@ class EngineClient:
             await self._settle()
 
     async def status(self) -> Status:
-        """Ordinal and digest of the live state, after everything sent is acked."""
-        await self.drain()
+        """Ordinal and digest of the live state, after everything sent is acked. Asks again after a break."""
+        deadline = asyncio.get_running_loop().time() + self._patience_s
         request = f.new_frames(Template.STATUS_REQUEST, 1, source=Source.ENGINE, first_seq=0)
         request["kind"] = int(StatusKind.DIGEST)
-        self._status = asyncio.get_running_loop().create_future()
-        assert self._transport is not None
-        self._transport.write(sealed(request))
-        return await asyncio.wait_for(self._status, self._patience_s)
+        while True:
+            await self.drain()
+            self._status = None
+            assert self._transport is not None
+            self._transport.write(sealed(request))
+            try:
+                while self._status is None:
+                    await self._step(deadline, "no status")
+                return self._status
+            except ConnectionLost:
+                if self._wire is None or not self._wire.lost.done():
+                    raise
+                await self._reconnect()
 
     async def close(self) -> None:
         """Leave; unacked frames stay with the caller."""
@@ -263,8 +272,7 @@ class EngineClient:
 
     def _got_status(self, row: np.void) -> None:
         digest = b"".join(int(row[f"digest{k}"]).to_bytes(8, "little", signed=True) for k in range(4))
-        if self._status is not None and not self._status.done():
-            self._status.set_result(Status(int(row["ordinal"]), digest))
+        self._status = Status(int(row["ordinal"]), digest)
 
 
 def _as(row: np.void, template: Template) -> np.void:

@@ -16,7 +16,7 @@ from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
 from engine.journal.writer import JournalWriter, publish
 from kernels import frames as f
-from kernels.admission import SOURCES_MAX, Gate, admit
+from kernels.admission import HISTORY, SOURCES_MAX, UNKNOWN, Gate, admit
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import FRAME, Source, Template, TickKind
 from kernels.layouts import OUTBOX_SLOTS
@@ -39,6 +39,7 @@ class Engine:
         self._views = views_of(writer.frames)
         self._owners: dict[int, Session] = {}
         self._clock_runs = False
+        self.own_clock = False
         head.row["pid"] = os.getpid()
         self._take_back()
         self._publish()
@@ -54,8 +55,15 @@ class Engine:
         self._publish()
 
     def _take_back(self) -> None:
-        """Forget what was admitted and not written: back to what the books hold."""
-        self.gate.last_seq[:] = self.machine.books.sources["last_seq"][:SOURCES_MAX]
+        """Forget what was admitted and not written: back to what the books hold.
+
+        The history those frames took the place of is gone: what stood there can be passed over, not compared.
+        """
+        held = self.machine.books.sources["last_seq"][:SOURCES_MAX]
+        for source in np.flatnonzero(self.gate.last_seq != held):
+            taken = np.arange(held[source] + 1, self.gate.last_seq[source] + 1)
+            self.gate.crcs[source, taken % HISTORY] = UNKNOWN
+        self.gate.last_seq[:] = held
 
     def _publish(self) -> None:
         meta, row, gate = self.machine.books.meta[0], self.head.row, self.gate
@@ -97,6 +105,10 @@ class Engine:
         words = self.machine.books.outbox[rows]
         seal_frames(words, 0, len(words))
         return words.tobytes()
+
+    def keeps(self, source: int) -> bool:
+        """True for a source that only the engine itself may use: its own clock, when that runs."""
+        return self.own_clock and source == Source.CLOCK
 
     def attach(self, source: int, session: Session) -> bool:
         """Give a source to a session; False if another live session has it."""

@@ -11,11 +11,12 @@ from engine.common.errors import JournalFull, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.gateway.engine import SECOND_NS, Engine
-from engine.gateway.session import Session, ack_frame, fault_frame
-from kernels.frames import Fault, Source
+from engine.gateway.session import NO_OUTPUTS, Session, ack_frame, fault_frame
+from kernels.frames import Fault
 
 WRITE_HIGH_WATER = 1 << 20
 OUTPUTS_AT_ONCE = 1024
+CONNECTIONS_MAX = 64
 _FULL_PAUSE_S = 0.25
 
 
@@ -74,7 +75,11 @@ class Hub:
         self._full = False
 
     def joined(self, connection: Connection) -> None:
-        """A peer has connected."""
+        """A peer has connected. One too many is dropped: every peer costs a buffer."""
+        if len(self._connections) >= CONNECTIONS_MAX and connection.transport is not None:
+            self._log.warning("too_many_connections", limit=CONNECTIONS_MAX)
+            connection.transport.abort()
+            return
         self._connections.add(connection)
         self.engine.head.row["sessions"] = len(self._connections)
 
@@ -172,7 +177,7 @@ class Hub:
         for connection in self._connections:
             session = connection.session
             if (
-                not session.attached[Source.MATCHING]
+                session.outputs_sent == NO_OUTPUTS
                 or session.outputs_sent >= newest
                 or not connection.writable
             ):
@@ -186,6 +191,7 @@ class Hub:
 
     def start_clock(self) -> None:
         """Tick once a second by the wall clock, from the next whole second on."""
+        self.engine.own_clock = True
         wait_ns = SECOND_NS - time.time_ns() % SECOND_NS
         self._loop.call_later(wait_ns / SECOND_NS, self._tick)
 

@@ -17,6 +17,9 @@ from kernels.admission import SESSION_FRAME, SOURCES_MAX, Gate, admit
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
 
+NO_OUTPUTS = -1
+"""In a hello's `last_output`: this session wants none."""
+
 
 class Books(Protocol):
     """What a session may ask of the engine."""
@@ -37,6 +40,12 @@ class Books(Protocol):
 
     def digest(self) -> bytes:
         """Digest of the live state, 32 bytes."""
+
+    def outputs(self) -> int:
+        """Number of the newest output."""
+
+    def keeps(self, source: int) -> bool:
+        """True for a source that no session may carry."""
 
     def attach(self, source: int, session: Session) -> bool:
         """Give a source to a session; False if another live session has it."""
@@ -61,7 +70,7 @@ class Session:
         self._words = words_of(self.frames)
         self._bytes = self.frames.view(np.uint8).data
         self._filled = 0
-        self.outputs_sent = -1  # last output sent; -1: this session takes no outputs
+        self.outputs_sent = NO_OUTPUTS  # last output sent
         self.acked = np.zeros(SOURCES_MAX, np.int64)
 
     def room(self) -> memoryview:
@@ -133,9 +142,10 @@ class Session:
         source = int(row["source"])
         durable = self._books.durable_seq(source) if source < SOURCES_MAX else 0
         why = Fault.NONE
-        if not 0 < source < SOURCES_MAX:
+        last_output = int(row["last_output"])
+        if not 0 < source < SOURCES_MAX or self._books.keeps(source):
             why = Fault.SOURCE_FORBIDDEN
-        elif int(row["acked_seq"]) > durable:
+        elif int(row["acked_seq"]) > durable or last_output > self._books.outputs():
             why = Fault.LOST_DATA
         elif not self._books.attach(source, self):
             why = Fault.SOURCE_TAKEN
@@ -146,8 +156,8 @@ class Session:
             )
         self.attached[source] = 1
         self.acked[source] = durable
-        first = self._books.first_output(int(row["last_output"]))
-        if source == Source.MATCHING:
+        first = self._books.first_output(max(last_output, 0))
+        if source == Source.MATCHING and last_output != NO_OUTPUTS:
             self.outputs_sent = first - 1
         answers.append(welcome_frame(self._books, source, durable, first))
         return None

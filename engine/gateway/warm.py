@@ -42,6 +42,12 @@ class _NoBooks:
     def digest(self) -> bytes:
         return bytes(32)
 
+    def outputs(self) -> int:
+        return 0
+
+    def keeps(self, source: int) -> bool:
+        return False
+
     def attach(self, source: int, session: Session) -> bool:
         return True
 

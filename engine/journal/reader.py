@@ -66,6 +66,10 @@ class JournalReader:
         """
         while True:
             if self._segment is None and not self._open_next():
+                if upto is not None and list_segments(self.directory):
+                    raise JournalError(
+                        f"{self.directory}: position {self.cursor.position} is no longer kept: use a snapshot"
+                    )
                 return Chunk(self._out[:0], -1)
             before = self.cursor.position
             chunk, why = self._scan(upto)

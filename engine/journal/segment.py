@@ -102,7 +102,10 @@ def write_zeros(path: Path, size: int) -> None:
 
     JournalFull if the disk has no room; what was written is removed.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise JournalFull(f"{path}: cannot be created: {error.strerror}") from error
     try:
         left = size
         while left:

@@ -193,7 +193,7 @@ def test_a_full_disk_refuses_by_name_and_goes_on_when_there_is_room(
 
             full[0] = True
             peer = await Peer.connect(settings)
-            peer.writer.write(hello(Source.MATCHING, acked=608, last_output=10**9) + refused_fills(609, 500))
+            peer.writer.write(hello(Source.MATCHING, acked=608, last_output=-1) + refused_fills(609, 500))
             await peer.expect(Template.WELCOME)
             while int((row := await peer.next())["template"]) != Template.FAULT:
                 continue
@@ -250,7 +250,7 @@ def test_a_failed_sync_ends_the_process_without_an_ack(tmp_path: Path) -> None:
 
     async def main() -> None:
         peer = await _when_served(settings, child)
-        peer.writer.write(hello(Source.MATCHING, last_output=10**9) + refused_fills(1, 3))
+        peer.writer.write(hello(Source.MATCHING, last_output=-1) + refused_fills(1, 3))
         await peer.expect(Template.WELCOME)
         assert int((await peer.expect(Template.ACK))["durable_seq"]) == 3
         peer.writer.write(refused_fills(4, 3))
@@ -375,7 +375,7 @@ def test_a_flood_does_not_grow_the_engine(tmp_path: Path) -> None:
         async with running(settings_for(tmp_path)) as r:
             peer = await Peer.connect(r.settings)
             flood = refused_fills(1, 8192)
-            peer.writer.write(hello(Source.MATCHING, last_output=10**9) + flood)
+            peer.writer.write(hello(Source.MATCHING, last_output=-1) + flood)
             await peer.expect(Template.WELCOME)
             await peer.expect(Template.ACK)
             before = _rss_bytes()
@@ -400,7 +400,7 @@ def test_what_arrives_together_is_one_group(tmp_path: Path) -> None:
         async with running(settings_for(tmp_path, group_frames_max=100)) as r:
             peer = await Peer.connect(r.settings)
             groups = r.engine.head.get("groups")
-            peer.writer.write(hello(Source.MATCHING, last_output=10**9) + refused_fills(1, 250))
+            peer.writer.write(hello(Source.MATCHING, last_output=-1) + refused_fills(1, 250))
             while int((row := await peer.next())["template"]) != Template.ACK or row["durable_seq"] < 250:
                 continue
             assert r.engine.head.get("groups") - groups == 3

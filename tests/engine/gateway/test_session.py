@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.gateway.session import Progress, Session, ack_frame, sealed
+from engine.gateway.session import NO_OUTPUTS, Progress, Session, ack_frame, sealed
 from kernels import frames as f
-from kernels.admission import HISTORY, Gate, new_gate
+from kernels.admission import HISTORY, UNKNOWN, Gate, new_gate
 from kernels.crc32c import crc32c
 from kernels.frames import DTYPES, FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
 
@@ -25,7 +25,8 @@ class Books:
     def __init__(self) -> None:
         self.durable: dict[int, int] = {}
         self.owners: dict[int, Session] = {}
-        self.outputs = 0
+        self.newest = 20
+        self.kept: set[int] = set()
 
     def durable_seq(self, source: int) -> int:
         return self.durable.get(source, 0)
@@ -41,6 +42,12 @@ class Books:
 
     def digest(self) -> bytes:
         return bytes(range(32))
+
+    def outputs(self) -> int:
+        return self.newest
+
+    def keeps(self, source: int) -> bool:
+        return source in self.kept
 
     def attach(self, source: int, session: Session) -> bool:
         return self.owners.setdefault(source, session) is session
@@ -122,6 +129,40 @@ def test_only_the_matching_engine_gets_outputs() -> None:
     peer = Peer()
     peer.hello(Source.FEEDS, last_output=9)
     assert peer.session.outputs_sent == -1
+
+
+def test_a_matching_engine_may_want_no_outputs() -> None:
+    peer = Peer()
+    assert peer.hello(last_output=NO_OUTPUTS).fault is None
+    assert peer.session.outputs_sent == NO_OUTPUTS
+    assert peer.feed(fills(1, 1)).made == 1
+
+
+def test_a_peer_that_has_outputs_we_never_made_is_refused() -> None:
+    peer = Peer()
+    assert peer.hello(last_output=20).fault is None
+    other = Peer()
+    fault = other.hello(last_output=21).fault
+    assert fault is not None and fault.code_name == "lost_data"
+
+
+def test_a_source_that_the_engine_keeps_is_forbidden() -> None:
+    peer = Peer()
+    peer.books.kept.add(Source.CLOCK)
+    fault = peer.hello(Source.CLOCK).fault
+    assert fault is not None and fault.code_name == "source_forbidden"
+    assert not peer.session.attached.any()
+
+
+def test_a_duplicate_whose_crc_is_forgotten_is_passed_over_unverified() -> None:
+    peer = Peer()
+    peer.hello()
+    assert peer.feed(fills(1, 3)).made == 3
+    peer.gate.crcs[Source.MATCHING, 2] = UNKNOWN
+    progress = peer.feed(fills(2, 1))
+    assert progress.fault is None and progress.made == 3
+    assert int(peer.last_answer()["template"]) == Template.FAULT
+    assert peer.gate.counts[2] == 1
 
 
 def test_without_hello_nothing_is_admitted() -> None:
