@@ -28,6 +28,7 @@ def command(rpc_url: str | None, payer: str, digest: str | None, as_json: bool, 
     url = rpc_url or next(iter(settings.relayer.rpc_urls), None)
     if url is None:
         raise UsageError("no node to ask: give --rpc, or set relayer.rpc_urls")
+    live_digest = _digest(digest)
     directory = settings.data_dir / "journal"
     report = asyncio.run(
         verify(
@@ -36,7 +37,7 @@ def command(rpc_url: str | None, payer: str, digest: str | None, as_json: bool, 
             payer,
             rows_per_chunk=settings.relayer.rows_per_chunk,
             upto=HeadPage(directory / "head").get("durable"),
-            live_digest=_digest(digest),
+            live_digest=live_digest,
         )
     )
     show(report, as_json)
