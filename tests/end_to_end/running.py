@@ -66,7 +66,7 @@ class Command:
         """Process id of a member of its group, by the name of its command."""
         return next((pid for pid, line in self.room.alive().items() if line[-1:] == [name]), None)
 
-    def until(self, seen: Callable[[], Any], timeout_s: float = 60.0) -> Any:
+    def until(self, seen: Callable[[], Any], every_s: float = 0.05, timeout_s: float = 60.0) -> Any:
         """What `seen` gives as soon as it is true. AssertionError: the command ended, or it took too long."""
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
@@ -75,7 +75,7 @@ class Command:
                     return value
             if self.process.poll() is not None:
                 raise AssertionError(f"ended with {self.process.returncode}: {self._err.read_text()}")
-            time.sleep(0.001)
+            time.sleep(every_s)
         raise AssertionError(f"not seen within {timeout_s} s: {self._err.read_text()}")
 
 

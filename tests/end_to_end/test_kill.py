@@ -23,8 +23,8 @@ from .running import Command, Room
 
 pytestmark = pytest.mark.end_to_end
 
-ROWS = 3000
-HOURS = 8
+ROWS = 2500
+HOURS = 6
 SEED = 7
 WINDOW_S = 60
 # Of what is to be booked or settled: where the kills fall.
@@ -33,7 +33,7 @@ MOMENTS = (0.2, 0.4, 0.6)
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, int]:
-    """(file, root of its fills computed here, minutes with fills): eight hours of two coins."""
+    """(file, root of its fills computed here, minutes with fills): six hours of two coins."""
     path = tmp_path_factory.mktemp("kill") / "trades.csv"
     hyperliquid(path, rows=ROWS, seconds=HOURS * 3600)
     loaded = load(path, seed=SEED)
@@ -53,29 +53,31 @@ class Watched:
     def __init__(self, room: Room, path: Path) -> None:
         self.data_dir = room.path / "kept"
         self.booked_at_kill = 0
+        self._head: HeadPage | None = None
         self.command: Command = room.start(
             "replay", path, "--json", "--data-dir", "kept", "--batch-window", WINDOW_S
         )
 
-    def booked(self) -> int:
-        """Fills in the engine's books; 0 before there is an engine."""
+    def _of_head(self, field: str) -> int:
+        """A field of the engine's page; 0 before there is an engine. The page outlives the engine."""
         try:
-            return HeadPage(self.data_dir / "journal" / "head").get("booked")
+            self._head = self._head or HeadPage(self.data_dir / "journal" / "head")
         except JournalError:
             return 0
+        return self._head.get(field)
+
+    def booked(self) -> int:
+        """Fills in the engine's books."""
+        return self._of_head("booked")
 
     def settled(self) -> int:
         """Batches settled, as the engine has been told: this number survives the relayer."""
-        try:
-            return HeadPage(self.data_dir / "journal" / "head").get("settled_batch")
-        except JournalError:
-            return 0
+        return self._of_head("settled_batch")
 
     def kill(self, name: str, when: Callable[[], bool]) -> None:
         """Kill one process at the moment, and wait until another has taken its place."""
-        self.command.until(when)
-        pid = self.command.pid_of(name)
-        assert pid is not None, f"{name} is not running"
+        pid = self.command.until(lambda: self.command.pid_of(name))
+        self.command.until(when, every_s=0.0005)
         os.kill(pid, signal.SIGKILL)
         self.booked_at_kill = self.booked()
         self.command.until(lambda: self.command.pid_of(name) not in (None, pid))
