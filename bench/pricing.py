@@ -28,7 +28,7 @@ from relayer.verify.model import Model
 MARKETS = 8
 POSITIONS = (1_000, 1_000_000, 10_000_000)
 FILLS = 1 << 18
-ROUNDS = 3
+ROUNDS = 5
 DECIMAL_FILLS = 20_000
 PRODUCTS = 1 << 16
 SLOW_PRODUCTS = 1 << 14
