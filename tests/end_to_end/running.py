@@ -25,6 +25,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("GODARK_SHARED", ROOT.parent / "shared"))
+SEGMENT_BYTES = 1 << 20
+"""Small, so that a replay crosses many segments and little is zeroed ahead."""
 _MARK = "END_TO_END_ROOM"
 
 
@@ -89,13 +91,14 @@ class Room:
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         self._count = 0
 
-    def start(self, *arguments: object, env: dict[str, str] | None = None) -> Command:
+    def start(self, *arguments: object) -> Command:
         """Start `godark ARGUMENTS…` with stdout and stderr in files, as another program would."""
         self._count += 1
         out, err = self.path / f"out{self._count}", self.path / f"err{self._count}"
         clean = {k: v for k, v in os.environ.items() if not k.startswith("GODARK_")}
         name, _, value = self._mark.partition("=")
-        clean |= {name: value, "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)} | (env or {})
+        clean |= {name: value, "TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT)}
+        clean["GODARK_ENGINE__SEGMENT_BYTES"] = str(SEGMENT_BYTES)
         with out.open("wb") as to, err.open("wb") as to_err:
             process = subprocess.Popen(
                 [sys.executable, "-m", "engine.app", *map(str, arguments)],
