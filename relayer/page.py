@@ -22,7 +22,7 @@ PAGE = np.dtype(
         ("log_size", "<i8"),
         ("planned", "<i8"),  # transactions wanted so far
         ("tx_sent", "<i8"),  # transactions signed and sent, re-signed ones included
-        ("tx_confirmed", "<i8"),
+        ("tx_confirmed", "<i8"),  # finalized ones included
         ("tx_finalized", "<i8"),
         ("tx_failed", "<i8"),
         ("slot", "<i8"),

@@ -148,6 +148,7 @@ class Relayer:
         row["open_fills"], row["log_size"] = planner.batcher.open_fills, planner.log.size
         row["planned"], row["tx_sent"] = self._planned, submitter.sent
         row["tx_finalized"], row["tx_failed"] = self._outcomes.finalized, submitter.failed
+        row["tx_confirmed"] = self._outcomes.finalized + submitter.confirmed
         row["slot"], row["resigned"] = submitter.slot, submitter.resigned
         row["rpc_errors"] = submitter.rpc_errors
         row["outcomes_acked"] = self._engine.acked[Source.RELAYER]

@@ -77,6 +77,11 @@ class Submitter:
     def _rpc(self) -> RpcClient:
         return self._rpcs[self._watched]
 
+    @property
+    def confirmed(self) -> int:
+        """How many are confirmed and not yet final."""
+        return sum(flight.state is State.CONFIRMED for flight in self.flights.values())
+
     def adopt(self, node: Node, payload: bytes, state: State) -> None:
         """Take up an intent that an earlier run had signed: it may have landed, so it is watched first."""
         flight = Flight(node, payload, state, self._store.signatures(node))

@@ -312,7 +312,7 @@ def mixed(chance: random.Random, stage: Stage) -> None:
         stage.chain.roll_back(stage.chain.bank.slot - chance.randint(1, 20))
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_seeded_mix_of_faults(tmp_path: Path, seed: int) -> None:
     """150 intents; after the faults, a healed chain: everything landed once, and in order."""
     chance = random.Random(seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayer.core.graph import Graph, Node, edges_of
@@ -67,6 +67,7 @@ def act(graph: Graph, twin: Twin, what: str, node: Node, limit: int) -> None:
 ACTIONS = st.sampled_from(("take", "take", "confirm", "confirm", "finish", "unconfirm", "give_back"))
 
 
+@settings(max_examples=150)
 @given(st.data())
 def test_only_what_is_ready_is_given_out_and_only_once(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 12))
@@ -96,6 +97,19 @@ def test_only_what_is_ready_is_given_out_and_only_once(data: st.DataObject) -> N
         twin.confirmed.discard(node)
         take_all(graph, twin, 99)
     assert len(graph) == 0
+
+
+def test_a_rollback_takes_back_what_was_ready_and_not_yet_given_out() -> None:
+    graph = Graph()
+    graph.add(Node(1), set())
+    graph.add(Node(2), {Node(1)})
+    graph.add(Node(3), {Node(2)})
+    assert graph.take_ready(9) == [Node(1)]
+    graph.confirm(Node(1))
+    assert graph.unconfirm(Node(1)) == [Node(1), Node(2), Node(3)]
+    assert graph.take_ready(9) == []
+    graph.confirm(Node(1))
+    assert graph.take_ready(9) == [Node(2)]
 
 
 def test_an_earlier_run_has_sent_it() -> None:
