@@ -3,135 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import io
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import click
-import numpy as np
 import orjson
 import uvloop
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
 
 from engine.app import view
+from engine.app.flow import SOURCES, OrderFlow
 from engine.app.group import Group, claim, stop_requested
-from engine.app.options import settings_options
+from engine.app.options import raw_settings_options
 from engine.app.watch import Watcher, load_kernels
 from engine.common import logs
-from engine.common.errors import ChecksFailed, GodarkError, ProcessFailed, SettingsError, UsageError
-from engine.common.settings import SOCKET_PATH_BYTES_MAX, Settings
+from engine.common.errors import ChecksFailed, GodarkError, SettingsError, UsageError
+from engine.common.logs import get_logger
+from engine.common.settings import SOCKET_PATH_BYTES_MAX, Settings, load_with_origins
 from engine.gateway.client import EngineClient
-from engine.venue.simulator import FILLS_MAX, MARKETS_MAX, Simulator
-from kernels.frames import Source
+from engine.venue.simulator import MARKETS_MAX, Simulator
 
-SECOND_NS = 1_000_000_000
-SOURCES = (Source.MATCHING, Source.FEEDS, Source.CHAIN, Source.ADMIN)
-SLICE_S = 0.02
-_DEBT_S = 1.0
-_TICK_QUIET_NS = 50_000_000
-"""No slice is made in the first 50 ms of a second: an observation made before the engine's tick of that second
-arrives would be from the future to it."""
-_ACKS_KEPT, _ACKS_LIVE = 3000, 500
 _RATE_WINDOW_S = 2.0
 _FOLD_S = 0.01
-_IDLE_WAIT_S = 0.1
-_TICK_WAIT_S = 30.0
+_SETTLE_POLL_S = 0.02
 _SETTLE_STALL_S = 30.0
+_CANCEL_S = 0.3
 _SLOT_MS = 200
 _SEGMENT_BYTES = 16 << 20
 _ACCOUNTS = 40
 """Few enough that a second's net deltas fit the transactions that may wait for finality at one time."""
-
-
-class OrderFlow:
-    """The simulator behind a client of the gateway: slices of fills at a rate, each acked before the next."""
-
-    def __init__(self, simulator: Simulator, client: EngineClient, fills_per_s: int) -> None:
-        self._simulator, self._client, self._rate = simulator, client, fills_per_s
-        self._acks_ns: deque[int] = deque(maxlen=_ACKS_KEPT)
-        self._now_ns = 0
-        self.sent = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
-
-    def _now(self) -> int:
-        """Wall clock, but never twice the same nor backwards."""
-        self._now_ns = max(time.time_ns(), self._now_ns + 1)
-        return self._now_ns
-
-    async def open(self, watcher: Watcher) -> None:
-        """Parameters, then, once a tick has put them in force, accounts and deposits."""
-        await self._client.connect()
-        await self._send(self._simulator.genesis(self._now()))
-        ticked_ns, deadline = watcher.now_ns, time.monotonic() + _TICK_WAIT_S
-        while watcher.now_ns == ticked_ns:
-            if time.monotonic() > deadline:
-                raise ProcessFailed(f"the engine's clock did not tick within {_TICK_WAIT_S:.0f} s")
-            await asyncio.sleep(SLICE_S)
-        await self._send(self._simulator.register())
-
-    async def run(self, seconds: int | None) -> None:
-        """Send fills for so long, or until cancelled; all is acked at the end.
-
-        What a pause cost is made up for, one second's worth at most.
-        """
-        began = due = time.monotonic()
-        ends = math.inf if seconds is None else began + seconds
-        made = 0.0
-        while due < ends:
-            due = max(due + SLICE_S, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
-            past_tick_ns = time.time_ns() % SECOND_NS
-            if past_tick_ns < _TICK_QUIET_NS:
-                await asyncio.sleep((_TICK_QUIET_NS - past_tick_ns) / SECOND_NS)
-            wanted = (time.monotonic() - began) * self._rate
-            made = max(made, wanted - _DEBT_S * self._rate)
-            count = min(int(wanted - made), FILLS_MAX)
-            made += count
-            frames = self._simulator.step(self._now(), count)
-            if len(frames):
-                self._acks_ns.append(await self._send(frames))
-                self.sent += count
-
-    async def _send(self, frames: NDArray[np.void]) -> int:
-        """Send and wait for every ack, over restarts of the engine; how long that took in ns."""
-        self.idle.clear()
-        try:
-            began_ns = time.perf_counter_ns()
-            await self._client.send(frames)
-            await self._client.drain()
-            return time.perf_counter_ns() - began_ns
-        finally:
-            self.idle.set()
-
-    async def quiet(self) -> None:
-        """Wait for a moment without a slice on its way, but not for long: other work here would be measured."""
-        try:
-            await asyncio.wait_for(self.idle.wait(), _IDLE_WAIT_S)
-        except TimeoutError:
-            return
-
-    def measured(self, fills_per_s: int, *, whole: bool = False) -> view.Flow:
-        """What only this side can measure, over the last seconds or over all that is kept."""
-        acks = list(self._acks_ns) if whole else list(self._acks_ns)[-_ACKS_LIVE:]
-        p50, p99 = np.percentile(acks, (50, 99)).astype(int).tolist() if acks else (-1, -1)
-        return view.Flow(
-            fills_per_s=fills_per_s, resent=self._client.reconnects, ack_p50_ns=p50, ack_p99_ns=p99
-        )
-
-    async def close(self) -> None:
-        """Leave the gateway."""
-        await self._client.close()
 
 
 class Display(Protocol):
@@ -189,7 +99,7 @@ class Demo:
         self._watcher = Watcher(self._group, self._simulator.markets)
         client = EngineClient(self._group.settings.engine.socket, SOURCES)
         self._flow = OrderFlow(self._simulator, client, self._fills_per_s)
-        await self._flow.open(self._watcher)
+        await self._flow.open(self._watcher.books_now_ns)
         self._began = time.monotonic()
         self.begun = True
 
@@ -229,7 +139,7 @@ class Demo:
         assert self._watcher is not None
         last, since = self._watcher.progress(), time.monotonic()
         while self._watcher.unsettled():
-            await asyncio.sleep(SLICE_S)
+            await asyncio.sleep(_SETTLE_POLL_S)
             if self._watcher.progress() != last:
                 last, since = self._watcher.progress(), time.monotonic()
             if time.monotonic() - since > _SETTLE_STALL_S:
@@ -270,10 +180,16 @@ async def _before(lasting: list[asyncio.Task[None]], work: Coroutine[Any, Any, N
         await _cancelled([doing])
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+async def _cancelled(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks and wait for their ends, but not for one that will not end: a stop must not hang on it."""
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    done, late = await asyncio.wait(tasks, timeout=_CANCEL_S)
+    for task in done:
+        if not task.cancelled():
+            task.exception()  # what counts was raised already
+    for task in late:
+        get_logger().error("task_not_cancelled", name=task.get_name())
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
@@ -286,9 +202,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
             return True
         return False
     finally:
-        doing.cancel()
-        stopping.cancel()
-        await asyncio.gather(doing, stopping, return_exceptions=True)
+        await _cancelled([doing, stopping])
 
 
 def demo_settings(settings: Settings, data_dir: Path) -> Settings:
@@ -343,10 +257,9 @@ def _display(as_json: bool, log: Path) -> Iterator[Display]:
 
 
 @contextmanager
-def _data_dir(settings: Settings) -> Iterator[Path]:
+def _data_dir(chosen: Path | None) -> Iterator[Path]:
     """The directory asked for, which must be new or empty; else a temporary one, which a failure leaves."""
-    chosen = settings.data_dir
-    if chosen == Path("data").absolute():
+    if chosen is None:
         made = Path(tempfile.mkdtemp(prefix="godark-"))
         try:
             yield made
@@ -381,21 +294,33 @@ async def _run(demo: Demo, as_json: bool, log: Path) -> view.Snapshot | None:
         await demo.stop()
 
 
-@click.command(help="Simulated order flow through everything, live in the terminal, until Ctrl-C.")
+@click.command(
+    help="Simulated order flow through everything, live in the terminal, until Ctrl-C."
+    " Without --data-dir it all lies in a temporary directory, removed at the end."
+)
 @click.option("--seconds", type=click.IntRange(1), help="Orders for so long, then wait until all is settled.")
 @click.option(
     "--fills-per-second", default=2000, type=click.IntRange(1, 100_000), help="How much order flow [2000]."
 )
 @click.option("--markets", default=4, type=click.IntRange(1, MARKETS_MAX), help="How many markets [4].")
 @click.option("--json", "as_json", is_flag=True, help="A summary as one JSON object on stdout, at the end.")
-@settings_options
+@raw_settings_options
 def command(
-    seconds: int | None, fills_per_second: int, markets: int, as_json: bool, settings: Settings
+    seconds: int | None,
+    fills_per_second: int,
+    markets: int,
+    as_json: bool,
+    config: Path | None,
+    data_dir: Path | None,
+    overrides: tuple[str, ...],
 ) -> None:
+    settings, origins = load_with_origins(config, list(overrides), data_dir)
     logs.configure(settings.logs, process="demo")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows question marks
     try:
-        with _data_dir(settings) as data_dir:
-            _demo(demo_settings(settings, data_dir), seconds, fills_per_second, markets, as_json)
+        with _data_dir(settings.data_dir if "data_dir" in origins else None) as chosen:
+            _demo(demo_settings(settings, chosen), seconds, fills_per_second, markets, as_json)
     except KeyboardInterrupt:
         click.echo("godark: stopped before the demo began", err=True)
 
@@ -418,7 +343,7 @@ def _demo(settings: Settings, seconds: int | None, fills_per_s: int, markets: in
     if as_json:
         click.echo(orjson.dumps({"fills_in": demo.sent, **view.summary(last)}))
     else:
-        click.echo(f"godark: {view.farewell(last)}")
+        click.echo(view.farewell(last))
     if not last.ok:
         bad = "; ".join(f"{check.name}: {check.detail}" for check in last.checks if not check.good)
         raise ChecksFailed(f"these checks are false: {bad}")

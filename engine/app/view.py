@@ -307,7 +307,7 @@ def line(now: Snapshot) -> str:
 def farewell(now: Snapshot) -> str:
     """The last line of a demo."""
     flow, s = now.flow, now.settlement
-    verdict = "all checks held" if now.ok else "NOT ALL CHECKS HELD"
+    verdict = "checks held" if now.ok else "CHECKS FAILED"
     return (
         f"{flow.booked:,} fills in {clock_text(now.elapsed_s)}, ack {latency_text(flow.ack_p50_ns)};"
         f" {s.settled:,} of {s.closed:,} batches settled; {verdict}"

@@ -38,6 +38,7 @@ class Watcher:
         self._follower = Follower(
             group.settings.data_dir / "journal", capacity=max(8192, engine.group_frames_max)
         )
+        self._lives = Lives(group.supervisor, group.names())
         self._batcher = Batcher()
         self._committed = 0
         self._log_size = 0
@@ -46,8 +47,7 @@ class Watcher:
         self._sent_before = self._sent = 0
         self._peak = {"tx_confirmed": 0, "tx_finalized": 0, "slot": 0}
 
-    @property
-    def now_ns(self) -> int:
+    def books_now_ns(self) -> int:
         """The books' time, as the engine publishes it."""
         return self._head.get("now_ns")
 
@@ -108,7 +108,7 @@ class Watcher:
             flow=seen,
             markets=self._markets(),
             settlement=self._settlement(),
-            processes=processes(self._group.supervisor, self._group.names()),
+            processes=self._lives.now(),
             checks=self._checks(),
             lag_frames=max(0, self._follower.durable - self._follower.position),
         )
@@ -227,16 +227,29 @@ def state_of(row: np.void) -> str:
     return "no price" if int(row["status"]) == STATUS_NONE else "open"
 
 
-def processes(supervisor: Supervisor, names: list[str]) -> list[Process]:
-    """Id and restarts of each process of a group."""
-    rows = []
-    for name in names:
+class Lives:
+    """Id and restarts of each process of a group; a life that is not ready yet counts as restarting."""
+
+    def __init__(self, supervisor: Supervisor, names: list[str]) -> None:
+        self._supervisor, self._names = supervisor, names
+        self._ready = {name: (supervisor.pid(name), supervisor.restarts(name)) for name in names}
+
+    def now(self) -> list[Process]:
+        """One row for each process, in the order they were started."""
+        return [self._row(name) for name in self._names]
+
+    def _row(self, name: str) -> Process:
+        restarts = self._supervisor.restarts(name)
         try:
-            pid: int | None = supervisor.pid(name)
+            pid = self._supervisor.pid(name)
         except ProcessFailed:
-            pid = None
-        rows.append(Process(name, pid, supervisor.restarts(name)))
-    return rows
+            return Process(name, None, restarts)
+        known_pid, known_restarts = self._ready[name]
+        if restarts != known_restarts:
+            self._ready[name] = (pid, restarts)
+        elif pid != known_pid:
+            return Process(name, None, restarts)
+        return Process(name, pid, restarts)
 
 
 def load_kernels() -> None:

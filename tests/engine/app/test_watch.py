@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from engine.app.supervisor import Supervisor
-from engine.app.watch import identities, market_of, predicted_e12, residual, state_of
+from engine.app.watch import Lives, identities, market_of, predicted_e12, residual, state_of
+from engine.common.errors import ProcessFailed
 from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.venue.simulator import Simulator
@@ -122,10 +125,32 @@ def test_a_market_row_is_shown_in_dollars_per_unit() -> None:
     assert market_of(plan, _market()).premium_e12 == 0
 
 
-def test_a_process_that_is_not_there_is_an_error_not_a_guess() -> None:
-    from engine.app.watch import processes
-    from engine.common.errors import ProcessFailed
+class _Supervised:
+    """The two questions a supervisor is asked."""
 
-    assert processes(Supervisor(), []) == []
-    with pytest.raises(ProcessFailed):
-        processes(Supervisor(), ["engine"])
+    def __init__(self) -> None:
+        self.pids: dict[str, int | None] = {"engine": 10, "keeper": 11}
+        self.counts = {"engine": 0, "keeper": 0}
+
+    def pid(self, name: str) -> int:
+        pid = self.pids[name]
+        if pid is None:
+            raise ProcessFailed("not running")
+        return pid
+
+    def restarts(self, name: str) -> int:
+        return self.counts[name]
+
+
+def test_a_killed_process_is_restarting_until_its_next_life_is_ready() -> None:
+    supervised = _Supervised()
+    lives = Lives(cast(Supervisor, supervised), ["engine", "keeper"])
+    seen = [lives.now()[0]]
+    supervised.pids["engine"] = None
+    seen.append(lives.now()[0])
+    supervised.pids["engine"] = 20
+    seen.append(lives.now()[0])
+    supervised.counts["engine"] = 1
+    seen += [lives.now()[0], lives.now()[0]]
+    assert [(p.pid, p.restarts) for p in seen] == [(10, 0), (None, 0), (None, 0), (20, 1), (20, 1)]
+    assert lives.now()[1].pid == 11
