@@ -29,8 +29,8 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 RESTARTS_MAX = 20
 RESTARTS_WINDOW_S = 60.0
-STOP_KILL_AFTER_S = 1.5
-STOP_SHARE_S = 0.5  # how long one child may hold up the SIGTERM of the next
+STOP_KILL_AFTER_S = 1.2
+STOP_SHARE_S = 0.3  # how long one child may hold up the SIGTERM of the next
 LOG_BYTES_MAX = 64 << 20
 
 _WRAPPER = str(Path(__file__).with_name("die_with_parent.py"))
@@ -139,7 +139,7 @@ class Supervisor:
             await asyncio.shield(self._failed)
 
     async def stop(self) -> None:
-        """End all, last started first, within 2 s: SIGTERM to each in turn, at 1.5 s SIGKILL to the rest."""
+        """End all, last started first, within 1.5 s: SIGTERM to each in turn, at 1.2 s SIGKILL to the rest."""
         self._stopping = True
         loop = asyncio.get_running_loop()
         kill_at_s = loop.time() + STOP_KILL_AFTER_S
