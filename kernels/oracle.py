@@ -18,6 +18,8 @@ from kernels.types import Record, Rows, Words
 
 CONF_LIMIT_PPM = 20_000
 """A confidence wider than this share of its price (2 %) is not a price."""
+SKEW_NS = 1_000_000_000
+"""A publisher's clock may run so far ahead of the books', which stand still between ticks."""
 WITNESS_BAND_PPM = 2_500
 """Two providers agree within max(sum of confidences, 25 bps)."""
 
@@ -50,10 +52,15 @@ def rescale(value: int, shift: int) -> tuple[int, int]:
 @kernel
 def gate(feed: Record, now_ns: int, age_ns: int) -> int:
     """1 if this observation may vote at `now_ns`: it has a weight, a price on scale, is neither from the
-    future nor older than `age_ns`, and its confidence is narrow enough."""
+    future (but for `SKEW_NS`) nor older than `age_ns`, and its confidence is narrow enough."""
     publish_ns = feed["publish_ns"]
     price = feed["price"]
-    if feed["weight"] <= 0 or publish_ns <= 0 or publish_ns > now_ns or now_ns - publish_ns > age_ns:
+    if (
+        feed["weight"] <= 0
+        or publish_ns <= 0
+        or publish_ns - SKEW_NS > now_ns
+        or now_ns - publish_ns > age_ns
+    ):
         return 0
     if price < PRICE_MIN or price > PRICE_MAX:
         return 0

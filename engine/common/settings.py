@@ -107,7 +107,7 @@ class RelayerSettings(_Section):
     page: LocalPath
     poll_ms: int = Field(default=1, ge=1, le=1000)
     rpc_poll_ms: int = Field(default=50, ge=0, le=60_000)
-    inflight_max: int = Field(default=256, ge=1, le=65536)
+    inflight_max: int = Field(default=1024, ge=1, le=65536)
     rows_per_chunk: int = Field(default=6, ge=1, le=6)
 
     @field_validator("rpc_urls")

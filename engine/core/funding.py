@@ -29,7 +29,7 @@ from kernels.layouts import (
     STATUS_HELD,
     STATUS_NONE,
 )
-from kernels.oracle import consensus, median3, rescale
+from kernels.oracle import SKEW_NS, consensus, median3, rescale
 from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
@@ -96,7 +96,7 @@ def fresh_price(books: Books, slot: int, now_ns: int) -> int:
     """Price of a book observation that is not from the future nor too old, or 0."""
     feed = books.feeds[slot]
     age = now_ns - feed["publish_ns"]
-    if feed["publish_ns"] <= 0 or age < 0 or age > books.meta[0]["observation_age_ns"]:
+    if feed["publish_ns"] <= 0 or age < -SKEW_NS or age > books.meta[0]["observation_age_ns"]:
         return 0
     return feed["price"]
 

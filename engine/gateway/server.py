@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any, cast
 
-from engine.common.errors import JournalFull, SyncFailed
+from engine.common.errors import JournalFull, SettingsError, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.gateway.engine import SECOND_NS, Engine
@@ -246,7 +246,12 @@ async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) 
         os.umask(mask)
     if settings.engine.tcp is not None:
         host, _, port = settings.engine.tcp.rpartition(":")
-        servers.append(await loop.create_server(lambda: Connection(hub), host, int(port)))
+        try:
+            servers.append(await loop.create_server(lambda: Connection(hub), host, int(port)))
+        except OSError as error:
+            raise SettingsError(
+                f"engine.tcp: cannot listen on {settings.engine.tcp}: {error.strerror or error}"
+            ) from error
     if settings.engine.clock == "live":
         hub.start_clock()
     return Listeners(hub, servers, path)

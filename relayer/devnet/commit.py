@@ -41,7 +41,8 @@ class GroupCommit:
         if self._rounds is None or self._rounds.done():
             self._rounds = asyncio.create_task(self._run())
         try:
-            await asyncio.wait_for(waiter, SYNC_TIMEOUT_S)
+            async with asyncio.timeout(SYNC_TIMEOUT_S):
+                await waiter
         except TimeoutError:
             failure = SyncFailed(f"the devnet ledger was not synced within {SYNC_TIMEOUT_S} s")
             self.fail(failure)

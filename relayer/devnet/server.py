@@ -184,7 +184,8 @@ class _Client:
             ends: list[asyncio.Future[Any]] = [pump, self._closing]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             code = self._closing.result() if self._closing.done() else WSCloseCode.POLICY_VIOLATION
-            await asyncio.wait_for(self._stream.close(code=code, drain=False), SHUTDOWN_TIMEOUT_S)
+            async with asyncio.timeout(SHUTDOWN_TIMEOUT_S):
+                await self._stream.close(code=code, drain=False)
         except (TimeoutError, ConnectionError):
             # A client that takes nothing does not take a goodbye either.
             self._abort()
@@ -201,7 +202,8 @@ class _Client:
             message = await self._messages.get()
             await self._durable()
             try:
-                await asyncio.wait_for(self._stream.send_str(message.decode()), SEND_TIMEOUT_S)
+                async with asyncio.timeout(SEND_TIMEOUT_S):
+                    await self._stream.send_str(message.decode())
             except (TimeoutError, ConnectionError):
                 return
 

@@ -22,6 +22,7 @@ from kernels.layouts import (
 from relayer.verify.model_params import put_in_force
 from relayer.verify.model_state import Feed, Ledger, Market, Payment, half_even_div, trunc_div
 
+SKEW_NS = 10**9
 HOUR_NS = 3600 * 10**9
 HOUR_S = 3600
 PERIOD_S = 8 * HOUR_S
@@ -97,13 +98,13 @@ def apply_observation(ledger: Ledger, frame: Any) -> Refusal:
 
 
 def votes_of(ledger: Ledger, number: int, now_ns: int) -> list[Vote]:
-    """The providers that may vote: weighted, neither future nor stale, confidence within 2 % of the price."""
+    """The providers that may vote: weighted, not stale nor over a second ahead, confidence within 2 %."""
     feeds = ledger.feeds.get(number, {})
     oldest = now_ns - ledger.tables.observation_age_ns
     votes = []
     for provider, weight in ledger.tables.weights.get(number, {}).items():
         feed = feeds.get(provider)
-        if weight == 0 or feed is None or not oldest <= feed.publish_ns <= now_ns:
+        if weight == 0 or feed is None or not oldest <= feed.publish_ns <= now_ns + SKEW_NS:
             continue
         if feed.conf * 100 <= feed.price * 2:
             votes.append(Vote(feed.price, provider, weight, feed.conf))
@@ -134,9 +135,9 @@ def consensus(votes: list[Vote]) -> tuple[int, int, int]:
 
 
 def book_price(ledger: Ledger, number: int, slot: int, now_ns: int) -> int | None:
-    """What the matching engine last said of its book, if that is neither future nor stale."""
+    """What the matching engine last said of its book, if that is not stale and at most a second ahead."""
     feed = ledger.feeds.get(number, {}).get(slot)
-    if feed is None or not now_ns - ledger.tables.observation_age_ns <= feed.publish_ns <= now_ns:
+    if feed is None or not now_ns - ledger.tables.observation_age_ns <= feed.publish_ns <= now_ns + SKEW_NS:
         return None
     return feed.price
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kernels import oracle
 from kernels.layouts import FEED, FEED_SLOTS, MAX_PROVIDERS, PRICE_MAX, PRICE_MIN
+from kernels.oracle import SKEW_NS
 from tests.kernels import twins
 from tests.kernels.entries import int64s, run
 from tests.kernels.twins import Vote
@@ -41,6 +42,7 @@ def gate(vote: Vote, now_ns: int = NOW, age_ns: int = AGE) -> int:
 
 
 LET_THROUGH = [
+    GOOD._replace(publish_ns=NOW + SKEW_NS),
     GOOD._replace(weight=10**6),
     GOOD._replace(publish_ns=NOW),
     GOOD._replace(publish_ns=NOW - AGE),
@@ -53,7 +55,7 @@ HELD_BACK = [
     GOOD._replace(weight=-1),
     GOOD._replace(publish_ns=0),
     GOOD._replace(publish_ns=-1),
-    GOOD._replace(publish_ns=NOW + 1),
+    GOOD._replace(publish_ns=NOW + SKEW_NS + 1),
     GOOD._replace(publish_ns=NOW - AGE - 1),
     GOOD._replace(price=PRICE_MIN - 1, conf=0),
     GOOD._replace(price=PRICE_MAX + 1),
@@ -84,7 +86,13 @@ prices = st.one_of(
     st.integers(PRICE_MIN, PRICE_MAX),
 )
 confs = st.one_of(st.sampled_from([0, 1, -1]), st.integers(0, 3_000_000), st.integers(0, PRICE_MAX))
-times = st.one_of(st.just(NOW), st.just(NOW - AGE), st.integers(NOW - AGE - 2, NOW + 2), st.just(0))
+times = st.one_of(
+    st.just(NOW),
+    st.just(NOW - AGE),
+    st.integers(NOW - AGE - 2, NOW + 2),
+    st.integers(NOW + SKEW_NS - 2, NOW + SKEW_NS + 2),
+    st.just(0),
+)
 any_vote = st.builds(Vote, st.integers(-1, 9), times, prices, confs)
 good_vote = st.builds(
     Vote, st.integers(1, 9), st.just(NOW - 1), st.integers(PRICE_MIN, PRICE_MAX), st.integers(0, 200_000)

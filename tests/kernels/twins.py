@@ -117,7 +117,7 @@ def may_vote(vote: Vote, now_ns: int, age_ns: int) -> bool:
     """Weight, time, price and confidence of an observation are all acceptable."""
     return (
         vote.weight > 0
-        and 0 < vote.publish_ns <= now_ns
+        and 0 < vote.publish_ns <= now_ns + 10**9
         and now_ns - vote.publish_ns <= age_ns
         and PRICE_MIN <= vote.price <= PRICE_MAX
         and 0 <= vote.conf <= PRICE_MAX

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.common.errors import JournalFull, JournalLocked
+from engine.common.errors import JournalFull, JournalLocked, SettingsError
 from engine.common.settings import Settings
 from engine.follower import Follower
 from engine.gateway import server as server_module
@@ -21,7 +21,7 @@ from engine.gateway.process import open_engine
 from engine.gateway.session import sealed
 from engine.journal import writer as writer_module
 from kernels import frames as f
-from kernels.frames import FRAME, FRAME_BYTES, TICK, Fault, Refusal, Source, Template, TickKind
+from kernels.frames import FRAME, TICK, Fault, Refusal, Source, Template, TickKind
 from tests.engine.gateway.running import (
     SOURCES,
     Peer,
@@ -308,93 +308,6 @@ async def _when_served(settings: Settings, child: subprocess.Popen[bytes]) -> Pe
     raise TimeoutError("the engine does not serve")
 
 
-def test_a_peer_that_does_not_read_is_bounded_and_holds_up_nobody(tmp_path: Path) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        async with running(settings_for(tmp_path)) as r:
-            slow = socket.socket(socket.AF_UNIX)
-            slow.setblocking(False)
-            await loop.sock_connect(slow, str(r.settings.engine.socket))
-            count = 80_000
-            sending = asyncio.ensure_future(
-                loop.sock_sendall(slow, hello(Source.MATCHING) + refused_fills(1, count))
-            )
-            await until(lambda: any(not c.writable for c in r.connections))
-            await asyncio.sleep(0.1)
-            assert not sending.done(), "the engine took what it could not answer"
-            (held,) = r.connections
-            assert held.transport is not None
-            limit = server_module.WRITE_HIGH_WATER + (server_module.OUTPUTS_AT_ONCE + 64) * FRAME_BYTES
-            assert held.transport.get_write_buffer_size() <= limit  # type: ignore[attr-defined]
-            stopped = r.engine.durable_seq(Source.MATCHING)
-
-            other = EngineClient(r.settings.engine.socket, [Source.ADMIN])
-            await other.connect()
-            await other.send(FRAMES[FRAMES["source"] == Source.ADMIN])
-            await asyncio.wait_for(other.drain(), 5)
-            await other.close()
-            assert r.engine.durable_seq(Source.MATCHING) == stopped < count
-
-            async def read() -> None:
-                while r.engine.durable_seq(Source.MATCHING) < count:
-                    await loop.sock_recv(slow, 1 << 20)
-
-            await asyncio.wait_for(read(), 20)
-            await sending
-            slow.close()
-
-    run(main)
-
-
-def test_silent_and_halting_peers_do_no_harm(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            silent = [await Peer.connect(r.settings) for _ in range(20)]
-            half = await Peer.connect(r.settings)
-            half.writer.write(hello(Source.RISK)[:40])
-            client = EngineClient(r.settings.engine.socket, SOURCES)
-            await client.connect()
-            await client.send(FRAMES)
-            await asyncio.wait_for(client.drain(), 10)
-            assert r.engine.head.get("sessions") == 22
-            half.writer.write(hello(Source.RISK)[40:])
-            await half.expect(Template.WELCOME)
-            await client.close()
-            for peer in [*silent, half]:
-                peer.close()
-
-    run(main)
-
-
-def _rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_a_flood_does_not_grow_the_engine(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            peer = await Peer.connect(r.settings)
-            flood = refused_fills(1, 8192)
-            peer.writer.write(hello(Source.MATCHING, last_output=-1) + flood)
-            await peer.expect(Template.WELCOME)
-            await peer.expect(Template.ACK)
-            before = _rss_bytes()
-            for _ in range(100):  # 50 MiB of equal duplicates
-                peer.writer.write(flood)
-                await peer.writer.drain()
-            junk = [await Peer.connect(r.settings) for _ in range(20)]
-            for other in junk:
-                other.writer.write(b"\xff" * (1 << 20))
-            await until(lambda: len(r.connections) == 1)
-            await until(lambda: r.engine.gate.counts[1] >= 100 * 8192)
-            assert r.engine.durable_seq(Source.MATCHING) == 8192
-            assert _rss_bytes() - before < 50 << 20
-            for other in [peer, *junk]:
-                other.close()
-
-    run(main)
-
-
 def test_what_arrives_together_is_one_group(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(settings_for(tmp_path, group_frames_max=100)) as r:
@@ -437,6 +350,18 @@ def test_tcp_serves_the_same(tmp_path: Path) -> None:
             peer.close()
 
     run(main)
+
+
+def test_a_tcp_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        async def main() -> None:
+            with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
+                async with running(settings_for(tmp_path, tcp=f"127.0.0.1:{port}")):
+                    raise AssertionError("the port was free")
+
+        run(main)
 
 
 def test_the_clock_opens_then_ticks_whole_seconds_and_waits_when_set_back(tmp_path: Path) -> None:

@@ -1,0 +1,129 @@
+"""What a peer can do to the server by being slow, silent, many or loud: nothing that others notice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from engine.gateway import server as server_module
+from engine.gateway.client import EngineClient
+from kernels.frames import FRAME_BYTES, Source, Template
+from tests.engine.gateway.running import (
+    SOURCES,
+    Peer,
+    hello,
+    refused_fills,
+    run,
+    running,
+    settings_for,
+    until,
+)
+from tests.engine.journal.material import flow
+
+ROOT = Path(__file__).resolve().parents[3]
+FRAMES = flow()
+
+
+def test_a_peer_that_does_not_read_is_bounded_and_holds_up_nobody(tmp_path: Path) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        async with running(settings_for(tmp_path)) as r:
+            slow = socket.socket(socket.AF_UNIX)
+            slow.setblocking(False)
+            await loop.sock_connect(slow, str(r.settings.engine.socket))
+            count = 80_000
+            sending = asyncio.ensure_future(
+                loop.sock_sendall(slow, hello(Source.MATCHING) + refused_fills(1, count))
+            )
+            await until(lambda: any(not c.writable for c in r.connections))
+            await asyncio.sleep(0.1)
+            assert not sending.done(), "the engine took what it could not answer"
+            (held,) = r.connections
+            assert held.transport is not None
+            limit = server_module.WRITE_HIGH_WATER + (server_module.OUTPUTS_AT_ONCE + 64) * FRAME_BYTES
+            assert held.transport.get_write_buffer_size() <= limit  # type: ignore[attr-defined]
+            stopped = r.engine.durable_seq(Source.MATCHING)
+
+            other = EngineClient(r.settings.engine.socket, [Source.ADMIN])
+            await other.connect()
+            await other.send(FRAMES[FRAMES["source"] == Source.ADMIN])
+            await asyncio.wait_for(other.drain(), 5)
+            await other.close()
+            assert r.engine.durable_seq(Source.MATCHING) == stopped < count
+
+            async def read() -> None:
+                while r.engine.durable_seq(Source.MATCHING) < count:
+                    await loop.sock_recv(slow, 1 << 20)
+
+            await asyncio.wait_for(read(), 20)
+            await sending
+            slow.close()
+
+    run(main)
+
+
+def test_silent_and_halting_peers_do_no_harm(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(settings_for(tmp_path)) as r:
+            silent = [await Peer.connect(r.settings) for _ in range(20)]
+            half = await Peer.connect(r.settings)
+            half.writer.write(hello(Source.RISK)[:40])
+            client = EngineClient(r.settings.engine.socket, SOURCES)
+            await client.connect()
+            await client.send(FRAMES)
+            await asyncio.wait_for(client.drain(), 10)
+            assert r.engine.head.get("sessions") == 22
+            half.writer.write(hello(Source.RISK)[40:])
+            await half.expect(Template.WELCOME)
+            await client.close()
+            for peer in [*silent, half]:
+                peer.close()
+
+    run(main)
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_flood_does_not_grow_the_engine(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(settings_for(tmp_path)) as r:
+            peer = await Peer.connect(r.settings)
+            flood = refused_fills(1, 8192)
+            peer.writer.write(hello(Source.MATCHING, last_output=-1) + flood)
+            await peer.expect(Template.WELCOME)
+            await peer.expect(Template.ACK)
+            before = _rss_bytes()
+            for _ in range(100):  # 50 MiB of equal duplicates
+                peer.writer.write(flood)
+                await peer.writer.drain()
+            junk = [await Peer.connect(r.settings) for _ in range(20)]
+            for other in junk:
+                other.writer.write(b"\xff" * (1 << 20))
+            await until(lambda: len(r.connections) == 1)
+            await until(lambda: r.engine.gate.counts[1] >= 100 * 8192)
+            assert r.engine.durable_seq(Source.MATCHING) == 8192
+            assert _rss_bytes() - before < 50 << 20
+            for other in [peer, *junk]:
+                other.close()
+
+    run(main)
+
+
+def test_one_peer_too_many_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
+
+    async def main() -> None:
+        async with running(settings_for(tmp_path)) as live:
+            first, second, third = [await Peer.connect(live.settings) for _ in range(3)]
+            assert await third.ended()
+            for source, peer in ((Source.MATCHING, first), (Source.FEEDS, second)):
+                peer.writer.write(hello(source))
+                await peer.expect(Template.WELCOME)
+
+    run(main)
