@@ -89,9 +89,9 @@ confs = st.one_of(st.sampled_from([0, 1, -1]), st.integers(0, 3_000_000), st.int
 times = st.one_of(
     st.just(NOW),
     st.just(NOW - AGE),
+    st.just(0),
     st.integers(NOW - AGE - 2, NOW + 2),
     st.integers(NOW + SKEW_NS - 2, NOW + SKEW_NS + 2),
-    st.just(0),
 )
 any_vote = st.builds(Vote, st.integers(-1, 9), times, prices, confs)
 good_vote = st.builds(
