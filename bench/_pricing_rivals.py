@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.core.state import Books
 from kernels.layouts import FEED_SLOTS
+from kernels.oracle import SKEW_NS
 
 Key = tuple[int, int]
 Rows = list[tuple[int, int, int, Decimal, Decimal]]
@@ -141,7 +142,7 @@ def plain_votes(rows: list[tuple[int, int, int, int, int]], now_ns: int, age_ns:
     """The observations (weight, publish_ns, price, conf, slot) of one feed that may vote."""
     votes = []
     for provider, (weight, publish_ns, price, conf, _) in enumerate(rows):
-        fresh = 0 < publish_ns <= now_ns and now_ns - publish_ns <= age_ns
+        fresh = 0 < publish_ns <= now_ns + SKEW_NS and now_ns - publish_ns <= age_ns
         if weight > 0 and fresh and 10**7 <= price <= 9 * 10**9 and 0 <= conf * 50 <= price:
             votes.append(Vote(provider, weight, price, conf))
     return votes
