@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from typing import Final
 
 import numpy as np
@@ -67,14 +68,15 @@ def unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return packed >> _DECIMALS_BITS, packed & ((1 << _DECIMALS_BITS) - 1)
 
 
-class Memo(dict[str, int]):
+class Memo(dict[str, int], ABC):
     """Text to integer by `convert`, remembered. Bounded: forgets everything when it is full.
 
     `dict.__getitem__` of a known text is C code, which is what makes columns fast to convert.
     """
 
+    @abstractmethod
     def convert(self, text: str) -> int:
-        raise NotImplementedError
+        """The integer that `text` stands for. BadField: it stands for none."""
 
     def __missing__(self, text: str) -> int:
         if len(self) >= _MEMO_MAX:
