@@ -21,6 +21,8 @@ OUTBOX_SLOTS = 16384
 SOURCES = 256
 
 PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000
+PRICE_EXP_MAX = 11
+"""Lots are worth at least 1e-4 USD. Remainders stay below 10**11, so 10 M positions of one market sum in int64."""
 LIMIT = 1 << 61
 """No balance, sum or index leaves +-LIMIT: two may be added before a check without wrapping."""
 NOTIONAL_LIMIT_E6 = 1 << 60

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from engine.core.state import Books
 from kernels.book import size_limit
 from kernels.frames import ParamKey
-from kernels.layouts import FEED_SLOTS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS
+from kernels.layouts import FEED_SLOTS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
 
 RATE_ONE = 10**12
 FEE_ONE = 10**9
+LOT_EXP_MAX = 9
 DAY_NS = 86_400 * 10**9
 _MARKET_KEYS = {
     ParamKey.MARKET_SYMBOL,
@@ -111,8 +112,11 @@ def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) ->
 
 def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None:
     market, meta = books.markets[n], books.meta[0]
-    if not 0 <= price_exp <= 9 or not 0 <= lot_exp <= 9:
-        return f"market {n}: price scale {price_exp} or lot scale {lot_exp} is not in 0..9"
+    if not 0 <= price_exp <= PRICE_EXP_MAX or not 0 <= lot_exp <= LOT_EXP_MAX:
+        return (
+            f"market {n}: price scale {price_exp} is not in 0..{PRICE_EXP_MAX}, "
+            f"or lot scale {lot_exp} is not in 0..{LOT_EXP_MAX}"
+        )
     if market["active"]:
         return f"market {n}: the scale of a market in force never changes"
     if n > int(meta["markets"]):

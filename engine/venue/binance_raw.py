@@ -18,7 +18,8 @@ LINE = re.compile(r"[0-9]{13,19} \{", re.ASCII)
 _TRADE_MARK: Final = '@trade"'
 _INVERSE = re.compile(r"([A-Z0-9]+)USD_(PERP|[0-9]{6})", re.ASCII)
 _CONTRACT_USD: Final = {"BTC": 100}
-_INVERSE_LOT_EXP: Final = 6
+_CONTRACT_USD_OTHERS: Final = 10  # Binance COIN-M futures, contract specifications
+_LOT_EXP_MAX: Final = 6
 
 
 class _Trade(msgspec.Struct):
@@ -39,7 +40,10 @@ class _Message(msgspec.Struct):
 
 
 class BinanceRaw:
-    """Coin-margined contracts of 100 USD are turned linear: size = half-even(100 * q / p) to 1e-6 BTC."""
+    """Coin-margined contracts are turned linear: size = half-even(USD of a contract * q / p).
+
+    BTC: 100 USD a contract, to 1e-6 BTC. Others: 10 USD, to the finest power of ten that is worth a cent.
+    """
 
     format: ClassVar[str] = "binance_raw"
 
@@ -47,6 +51,7 @@ class BinanceRaw:
         self._symbols = Symbols()
         self._population = Population(seed)
         self._times = UnixTimes(1_000_000)
+        self._lot_exps: dict[str, int] = {}
         self.remarks = [f"no accounts in the file: a seeded population of {Population.SIZE} trades it"]
 
     @property
@@ -90,27 +95,30 @@ class BinanceRaw:
         size = _field("q", trade.q)
         inverse = _INVERSE.fullmatch(trade.s)
         if inverse:
-            size = linear_size(size, price, decimals, self._contract(inverse[1], trade.s)), _INVERSE_LOT_EXP
+            contract_usd, lot_exp = self._contract(inverse[1], trade.s, price, decimals)
+            size = linear_size(size, price, decimals, contract_usd, lot_exp), lot_exp
             if size[0] >= MANTISSA_MAX:
                 raise BadField(f"q: {trade.q!r} contracts are more than can be kept exactly")
             if size[0] == 0:
-                raise BadField(f"q: {trade.q!r} contracts are less than half of 1e-6 {inverse[1]}")
+                raise BadField(f"q: {trade.q!r} contracts are less than half of 1e-{lot_exp} {inverse[1]}")
         if not 0 <= trade.t < 1 << 62:
             raise BadField(f"t: {trade.t} is not a trade id")
         time_ns = self._times[str(trade.T)]
         side = -1 if trade.m else 1
         return time_ns, self._symbols[trade.s], pack(price, decimals), pack(*size), side, trade.t
 
-    def _contract(self, base: str, symbol: str) -> int:
-        if base not in _CONTRACT_USD:
-            raise BadField(f"s: the contract size of {symbol!r} is not known")
-        remark = (
-            f"{symbol}: inverse contracts of {_CONTRACT_USD[base]} USD turned linear, "
-            f"size = half-even({_CONTRACT_USD[base]} * contracts / price) to 1e-6 {base}"
-        )
-        if remark not in self.remarks:
-            self.remarks.append(remark)
-        return _CONTRACT_USD[base]
+    def _contract(self, base: str, symbol: str, price: int, decimals: int) -> tuple[int, int]:
+        """(USD of a contract, decimals of a lot) of an inverse market; the lot is fixed by its first price."""
+        contract_usd = _CONTRACT_USD.get(base, _CONTRACT_USD_OTHERS)
+        if symbol not in self._lot_exps:
+            lot_exp = self._lot_exps[symbol] = (
+                _LOT_EXP_MAX if base in _CONTRACT_USD else finest_lot_exp(price, decimals)
+            )
+            self.remarks.append(
+                f"{symbol}: inverse contracts of {contract_usd} USD turned linear, "
+                f"size = half-even({contract_usd} * contracts / price) to 1e-{lot_exp} {base}"
+            )
+        return contract_usd, self._lot_exps[symbol]
 
     def _columns(self, batch: list[tuple[int, ...]]) -> Columns:
         row, time_ns, symbol, price, size, side, trade_id = np.array(batch, dtype=np.int64).T
@@ -140,10 +148,20 @@ def _field(name: str, text: str) -> tuple[int, int]:
     return mantissa, decimals
 
 
-def linear_size(contracts: tuple[int, int], price: int, price_decimals: int, contract_usd: int) -> int:
-    """Contracts (mantissa, decimals) at price / 10**price_decimals as 1e-6 base, nearest, ties to even."""
+def finest_lot_exp(price: int, decimals: int) -> int:
+    """Most decimals of a lot, 6 at most, with which it is worth a cent at price / 10**decimals USD."""
+    for lot_exp in range(_LOT_EXP_MAX, 0, -1):
+        if 100 * price >= 10 ** (lot_exp + decimals):
+            return lot_exp
+    return 0
+
+
+def linear_size(
+    contracts: tuple[int, int], price: int, price_decimals: int, contract_usd: int, lot_exp: int
+) -> int:
+    """Contracts (mantissa, decimals) at price / 10**price_decimals as 10**-lot_exp base, nearest, ties to even."""
     mantissa, decimals = contracts
-    above = mantissa * contract_usd * 10 ** (_INVERSE_LOT_EXP + price_decimals)
+    above = mantissa * contract_usd * 10 ** (lot_exp + price_decimals)
     below: int = price * 10**decimals
     whole: int
     whole, rest = divmod(above, below)

@@ -72,8 +72,8 @@ def load(path: Path, *, seed: int) -> Recording:
     with open_text(path, first_line=_first_row(form)) as text:
         chunks = list(parser.read(text, str(path)))
     columns = Columns(*map(np.concatenate, zip(*chunks, strict=True)))
-    _check_time(columns, str(path))
     markets = _plans(columns, parser.symbols, str(path))
+    columns = _in_time_order(columns, parser.remarks)
     trades = _on_scale(columns, markets, str(path))
     return Recording(
         path=path,
@@ -124,12 +124,14 @@ def _first_row(form: str) -> int:
     return 1 if form == BinanceRaw.format else 0
 
 
-def _check_time(columns: Columns, file: str) -> None:
-    back = np.flatnonzero(np.diff(columns.time_ns) < 0)
-    if len(back):
-        raise InputFileError(
-            file, "its time is before that of the trade above", int(columns.row[back[0] + 1])
-        )
+def _in_time_order(columns: Columns, remarks: list[str]) -> Columns:
+    """Rows by time, in file order where times are equal; told if the file had them otherwise."""
+    late = int(np.count_nonzero(np.diff(columns.time_ns) < 0))
+    if not late:
+        return columns
+    remarks.append(f"{late} rows stand behind later ones: replayed in order of time")
+    order = np.argsort(columns.time_ns, kind="stable")
+    return Columns(*(values[order] for values in columns))
 
 
 def _plans(columns: Columns, symbols: list[str], file: str) -> list[MarketPlan]:

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.layouts import NOTIONAL_LIMIT_E6, PRICE_MAX, PRICE_MIN
+from kernels.layouts import NOTIONAL_LIMIT_E6, PRICE_EXP_MAX, PRICE_MAX, PRICE_MIN
 
-PRICE_EXP_MAX: Final = 9
+_PRICE_EXP_USUAL: Final = 9
 _NEAREST_LOW_SQUARED: Final = 9 * 10**15
 """3e8 is the geometric middle of a decade of prices: P is in it where P**2 >= (3e8)**2 / 10."""
 
@@ -96,16 +96,23 @@ class PositiveDecimals(Memo):
 
 
 def choose_price_exp(mantissa: int, decimals: int, lot_exp: int) -> int:
-    """The e in 0..9 that puts price * 10**(e - lot_exp) geometrically nearest 3e8.
+    """The e in 0..9 that puts price * 10**(e - lot_exp) geometrically nearest 3e8; 10 or 11 for small lots.
 
     Price = mantissa / 10**decimals USD per base. There is no tie: the borders between decades are irrational.
+    Beyond 9 only where the price would otherwise be below the scale.
     """
     for e in range(PRICE_EXP_MAX):
-        shift = e - lot_exp - decimals
-        high, low = mantissa * 10 ** max(shift, 0), 10 ** max(-shift, 0)
-        if high * high >= _NEAREST_LOW_SQUARED * low * low:
+        over, under = _at(mantissa, decimals, lot_exp, e)
+        near = over * over >= _NEAREST_LOW_SQUARED * under * under
+        if near or (e == _PRICE_EXP_USUAL and over >= PRICE_MIN * under):
             return e
     return PRICE_EXP_MAX
+
+
+def _at(mantissa: int, decimals: int, lot_exp: int, e: int) -> tuple[int, int]:
+    """The price at scale e as a fraction (over, under)."""
+    shift = e - lot_exp - decimals
+    return mantissa * 10 ** max(shift, 0), 10 ** max(-shift, 0)
 
 
 def rescale(

@@ -80,7 +80,7 @@ def put_market(tables: Tables, row: Any) -> None:
 def put_scale(tables: Tables, market: Market, row: Any) -> None:
     """Open a market, the next number: D = 10^e, and the quote factor 10^(6 − e) as a fraction."""
     exponent = row.value
-    require(0 <= exponent <= 9 and 0 <= row.value2 <= 9)
+    require(0 <= exponent <= 11 and 0 <= row.value2 <= 9)
     require(not market.active and row.row == tables.count)
     market.active = 1
     market.price_exp, market.lot_exp = exponent, row.value2

@@ -79,7 +79,7 @@ ROWS_THAT_BREAK_A_RULE = [
     (Row(K.FEED, 1, MAX_PROVIDERS, 1), f"provider {MAX_PROVIDERS} is not in 0..{MAX_PROVIDERS - 1}"),
     (Row(K.FEED, 1, 0, -1), "weight -1"),
     (Row(K.FEED, 1, 0, 10**6 + 1), f"weight {10**6 + 1} too large"),
-    (Row(K.MARKET_SCALE, 2, 10, 0), "market 2: price scale 10"),
+    (Row(K.MARKET_SCALE, 2, 12, 0), "market 2: price scale 12"),
     (Row(K.MARKET_SCALE, 2, -1, 0), "price scale -1"),
     (Row(K.MARKET_SCALE, 2, 0, 10), "lot scale 10 is not in 0..9"),
     (Row(K.MARKET_SCALE, 2, 0, -1), "lot scale -1"),

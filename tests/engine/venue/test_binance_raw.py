@@ -33,12 +33,12 @@ def write(tmp_path: Path, *lines: str) -> Path:
 @given(st.integers(1, 10**6), st.integers(1, 10**8), st.integers(0, 4))
 def test_contracts_turn_linear_half_even(contracts: int, price: int, decimals: int) -> None:
     exact = Fraction(100 * contracts * 10**6 * 10**decimals, price)
-    assert linear_size((contracts, 0), price, decimals, 100) == round(exact)
+    assert linear_size((contracts, 0), price, decimals, 100, 6) == round(exact)
 
 
 def test_ties_go_to_even() -> None:
     # 100 * 1e6 * q / p = q / 2 at p = 2e8
-    assert [linear_size((q, 0), 2 * 10**8, 0, 100) for q in (1, 3, 5)] == [0, 2, 2]
+    assert [linear_size((q, 0), 2 * 10**8, 0, 100, 6) for q in (1, 3, 5)] == [0, 2, 2]
 
 
 def test_trades_are_taken_and_the_rest_is_skipped(tmp_path: Path) -> None:
@@ -48,6 +48,23 @@ def test_trades_are_taken_and_the_rest_is_skipped(tmp_path: Path) -> None:
     assert recording.trades["price"].tolist() == [61_804_800] * 2
     assert recording.trades["time_ns"].tolist() == [1723161257679000000] * 2
     assert any("inverse contracts of 100 USD turned linear" in remark for remark in recording.remarks)
+
+
+@pytest.mark.parametrize(
+    ("price", "lot_exp", "lots"),
+    [("2650.12", 5, 1509), ("142.5", 4, 2807), ("0.5", 1, 800), ("0.004", 0, 10000)],
+)
+def test_other_coins_have_contracts_of_10_usd(tmp_path: Path, price: str, lot_exp: int, lots: int) -> None:
+    recording = load(write(tmp_path, line(s="ETHUSD_PERP", p=price, q="4")), seed=1)
+    assert recording.markets[0].lot_exp == lot_exp
+    assert recording.trades["size"].tolist() == [lots]
+    assert any("contracts of 10 USD" in remark for remark in recording.remarks)
+
+
+def test_lines_out_of_time_order_are_replayed_in_it(tmp_path: Path) -> None:
+    recording = load(write(tmp_path, line(t=1), line(T=1723161257678, t=2), line(t=3)), seed=1)
+    assert recording.trades["trade_id"].tolist() == [2, 1, 3]
+    assert any("1 rows stand behind later ones" in remark for remark in recording.remarks)
 
 
 def test_a_linear_market_keeps_its_size(tmp_path: Path) -> None:
@@ -71,8 +88,6 @@ def test_a_linear_market_keeps_its_size(tmp_path: Path) -> None:
         (line(t=-1), "t: -1 is not a trade id"),
         (line(T=-5), "'-5' is not a whole number"),
         (line(T=1723161257679000), "is not a time between 1970 and 2100"),
-        (line(T=1723161257678), "its time is before"),
-        (line(s="ETHUSD_PERP"), "contract size of 'ETHUSD_PERP' is not known"),
         (line(q="99999999999999999"), "more than can be kept"),
         (line(p="999999999999999"), "less than half of 1e-6"),
         (line(p="5"), "price 5 is off scale"),

@@ -72,7 +72,14 @@ def test_the_price_exponent_is_the_geometrically_nearest(mantissa: int, decimals
         return max(price / (3 * 10**8), (3 * 10**8) / price)
 
     chosen = scales.choose_price_exp(mantissa, decimals, lot_exp)
-    assert distance(chosen) == min(distance(e) for e in range(10))
+    on_scale = Fraction(mantissa, 10**decimals) * Fraction(10) ** (9 - lot_exp) >= PRICE_MIN
+    assert distance(chosen) == min(distance(e) for e in (range(10) if on_scale else range(12)))
+
+
+def test_a_coin_of_a_tenth_of_a_cent_a_lot_is_on_scale() -> None:
+    assert scales.choose_price_exp(1234, 6, 0) == 11  # 0.001234 USD
+    assert scales.choose_price_exp(1, 2, 0) == 9  # one cent
+    assert scales.choose_price_exp(1, 9, 0) == 11  # 1e-9 USD: off scale at any
 
 
 @given(st.integers(1, 10**17 - 1), st.integers(0, 18), st.integers(-30, 30))
@@ -87,6 +94,6 @@ def test_rescaling_is_exact_or_bad(mantissa: int, decimals: int, shift: int) -> 
 
 
 def test_the_largest_size_fits_the_books() -> None:
-    for e in range(10):
+    for e in range(12):
         most = scales.size_max(e)
         assert most * PRICE_MAX * 10**6 <= 10**e << 60 < (most + 1) * PRICE_MAX * 10**6
