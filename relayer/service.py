@@ -21,7 +21,7 @@ from relayer.outcomes import EngineLink, Outcomes
 from relayer.page import RelayerPage
 from relayer.planner import Plan, Planner
 from relayer.signer.keyfile import KeyfileSigner
-from relayer.store import Store
+from relayer.store import Store, StoreLock
 from relayer.submit import Landed, Submitter
 
 _RPC_PAUSE_FIRST_S, _RPC_PAUSE_MAX_S = 0.05, 2.0
@@ -158,8 +158,10 @@ class Relayer:
 async def serve(settings: Settings, engine: EngineLink, stop: asyncio.Event) -> None:
     """Run until `stop`. The key is loaded, the record opened, the engine met before the first transaction."""
     signer = KeyfileSigner.load(settings.relayer.keyfile)
+    lock = StoreLock(settings.data_dir / "relayer")
     store = Store(settings.data_dir / "relayer" / "store.sqlite")
     async with AsyncExitStack() as stack:
+        stack.callback(lock.release)
         stack.callback(store.close)
         rpcs = [await stack.enter_async_context(RpcClient(url)) for url in settings.relayer.rpc_urls]
         if not rpcs:

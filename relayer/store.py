@@ -6,6 +6,8 @@ is told. After a crash the journal gives the same batches again; the store says 
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -57,6 +59,26 @@ class Signature(NamedTuple):
     node: Node
     wire: bytes
     last_valid_height: int
+
+
+class StoreLock:
+    """Holds the record for this process: two relayers on one record would send everything twice.
+
+    StoreError: another one holds it. Freed when the process ends.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise StoreError(f"{directory}: another relayer holds this record; stop it first") from error
+
+    def release(self) -> None:
+        """Give the record back."""
+        os.close(self._fd)
 
 
 class Store:

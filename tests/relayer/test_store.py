@@ -114,12 +114,20 @@ def test_a_record_that_another_process_writes_is_not_written_beside_it(tmp_path:
     other.close()
 
 
+def test_a_second_relayer_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    first = StoreLock(tmp_path / "relayer")
+    with pytest.raises(StoreError, match="another relayer holds this record"):
+        StoreLock(tmp_path / "relayer")
+    first.release()
+    StoreLock(tmp_path / "relayer").release()
+
+
 WRITER = """
 import sys
 from pathlib import Path
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
-from relayer.store import Signature, Store
+from relayer.store import Signature, Store, StoreLock
 
 store = Store(Path(sys.argv[1]))
 for n in range(1, 1_000_000):
