@@ -14,7 +14,7 @@ import pytest
 from engine.common.errors import StoreError
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
-from relayer.store import Intent, Signature, Store
+from relayer.store import Intent, Signature, Store, StoreLock
 
 NODE = Node(1, 0)
 SIGNED = Signature("sig", NODE, b"wire", 150)
@@ -127,7 +127,7 @@ import sys
 from pathlib import Path
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
-from relayer.store import Signature, Store, StoreLock
+from relayer.store import Signature, Store
 
 store = Store(Path(sys.argv[1]))
 for n in range(1, 1_000_000):
