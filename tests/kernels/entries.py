@@ -41,6 +41,18 @@ def mul_add_divmod(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]
 
 
 @kernel
+def mul_add_divmod_by(
+    a: int, b: int, c: int, divisor: int, reciprocal: int, shift: int
+) -> tuple[int, int, int]:
+    return int128.mul_add_divmod_by(a, b, c, divisor, reciprocal, shift)
+
+
+@kernel
+def reciprocal_of(divisor: int) -> tuple[int, int]:
+    return int128.reciprocal_of(divisor)
+
+
+@kernel
 def divmod128(hi: int, lo: int, divisor: int) -> tuple[int, int, int]:
     return int128.divmod128(hi, lo, divisor)
 

@@ -25,6 +25,11 @@ def half_even(x: Fraction) -> int:
     return round(x)
 
 
+def half_away(x: Fraction) -> int:
+    """Nearest integer, ties away from zero."""
+    return math.floor(x + Fraction(1, 2)) if x >= 0 else math.ceil(x - Fraction(1, 2))
+
+
 def int128(hi: int, lo: int) -> int:
     """Value of a (hi, lo) pair of int64, lo read as unsigned."""
     return hi * 2**64 + lo % 2**64
