@@ -120,21 +120,8 @@ def _emit_divide(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.Valu
     positive = builder.icmp_signed(">", given[0], zero)
     divisor = builder.select(positive, given[0], one)
     fits = builder.and_(positive, builder.icmp_unsigned("<", hi, divisor))
-    with builder.if_else(builder.icmp_unsigned("==", hi, zero)) as (short, long):
-        with short:
-            q1 = builder.udiv(lo, divisor)
-            r1 = builder.sub(lo, builder.mul(q1, divisor))
-            block1 = builder.block
-        with long:
-            q2, r2 = emit_2by1(builder, builder.select(fits, hi, zero), lo, divisor)
-            block2 = builder.block
-    out = []
-    for value1, value2 in ((q1, q2), (r1, r2)):
-        phi = builder.phi(i64)
-        phi.add_incoming(value1, block1)
-        phi.add_incoming(value2, block2)
-        out.append(phi)
-    return [*out, fits]
+    q, r = emit_2by1(builder, builder.select(fits, hi, zero), lo, divisor)
+    return [q, r, fits]
 
 
 def _emit_divide_by(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.Value]) -> list[ir.Value]:
