@@ -6,13 +6,24 @@ checked: a caller that gets `ok == 0` has unchanged books.
 
 from __future__ import annotations
 
-from kernels.int128 import mul_add128, mul_div_ceil, mul_div_floor, mul_div_half_even, mul_div_trunc
+from kernels.int128 import (
+    by_constant,
+    mul_add128,
+    mul_add_divmod,
+    mul_div_ceil,
+    mul_div_ceil_by,
+    mul_div_floor,
+    mul_div_half_even,
+    mul_div_trunc,
+)
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, NOTIONAL_LIMIT_E6, PRICE_MAX
 from kernels.types import Record
 
 FEE_ONE = 1_000_000_000
 RATE_ONE = 1_000_000_000_000
+_FEE_D, _FEE_RECIPROCAL, _FEE_SHIFT = by_constant(FEE_ONE)
+_RATE_D, _RATE_RECIPROCAL, _RATE_SHIFT = by_constant(RATE_ONE)
 
 
 @kernel
@@ -46,7 +57,23 @@ def value_floor(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[
 @kernel
 def fee_of(quote_e6: int, rate_e9: int) -> tuple[int, int]:
     """(fee in 1e-6 USDC, ok) on |quote|: up, so a rebate (negative rate) is rounded down in size."""
-    return mul_div_ceil(abs(quote_e6), rate_e9, FEE_ONE)
+    return mul_div_ceil_by(abs(quote_e6), rate_e9, _FEE_D, _FEE_RECIPROCAL, _FEE_SHIFT)
+
+
+@kernel
+def share_of(notional_e6: int, rate_e12: int) -> tuple[int, int]:
+    """(notional_e6 * rate, ok), rounded up: what a margin rate asks of a notional."""
+    return mul_div_ceil_by(notional_e6, rate_e12, _RATE_D, _RATE_RECIPROCAL, _RATE_SHIFT)
+
+
+@kernel
+def worth_of(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int, int, int]:
+    """(worth_e6 rounded down, notional_e6 rounded up, ok) of `size`: `value_floor` of it and the value of
+    |size| that `requirement` starts from, by one division."""
+    worth, rest, ok = mul_add_divmod(size * quote_mul, price, 0, quote_div)
+    if size < 0:
+        return worth, -worth, ok
+    return worth, worth + (1 if rest > 0 else 0), ok
 
 
 @kernel
@@ -55,20 +82,19 @@ def requirement(size: int, price: int, rate_e12: int, quote_mul: int, quote_div:
     value, ok = mul_div_ceil(abs(size) * quote_mul, price, quote_div)
     if ok == 0:
         return 0, 0
-    return mul_div_ceil(value, rate_e12, RATE_ONE)
+    return share_of(value, rate_e12)
 
 
 @kernel
 def isolated_transfer(
-    size: int, cash: int, free_e6: int, price: int, rate_e12: int, quote_mul: int, quote_div: int
+    cash: int, free_e6: int, worth_e6: int, notional_e6: int, rate_e12: int
 ) -> tuple[int, int]:
-    """(quote_e6 to move from free into an isolated position, ok): what lifts its equity at `price` to its
-    initial requirement, as far as free reaches; never negative."""
-    need, ok1 = requirement(size, price, rate_e12, quote_mul, quote_div)
-    worth, ok2 = value_floor(size, price, quote_mul, quote_div)
-    if ok1 == 0 or ok2 == 0:
+    """(quote_e6 to move from free into an isolated position, ok): what lifts its equity to its initial
+    requirement, as far as free reaches; never negative. worth_e6, notional_e6: its `worth_of`."""
+    need, ok = share_of(notional_e6, rate_e12)
+    if ok == 0:
         return 0, 0
-    short = need - (cash + worth)
+    short = need - (cash + worth_e6)
     return max(0, min(short, free_e6)), 1
 
 

@@ -230,6 +230,11 @@ def add_checked(a: int, b: int) -> tuple[int, int]:
     return a + b, 1
 
 
+def by_constant(divisor: int) -> tuple[int, int, int]:
+    """A divisor > 0 known when a module is imported, as the functions named `_by` take it."""
+    return (divisor, *_plain_reciprocal_of(divisor))
+
+
 def int_of(hi: int, lo: int) -> int:
     """The Python integer of a (hi, lo) pair."""
     return join(hi, lo)

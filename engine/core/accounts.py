@@ -6,17 +6,23 @@ Every function checks first and writes after: a refusal (non-zero return) leaves
 from __future__ import annotations
 
 from engine.core.booking import (
+    Held,
+    Leg,
     commit_leg,
+    held_at,
     known_market,
-    leverage_of,
     position_slot,
-    start_sums,
-    sums_stay_within,
+    sums_after,
+    sums_of,
+    sums_within,
+    who_of,
+    write_leg,
+    write_sums,
 )
 from engine.core.outputs import emit_assigned
 from engine.core.state import Books
 from engine.core.views import Scratch
-from kernels.book import requirement, value_floor, within
+from kernels.book import share_of, within, worth_of
 from kernels.frames import Refusal, SettingKind, TransferKind
 from kernels.funding import settle
 from kernels.jit import kernel
@@ -116,55 +122,37 @@ def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tup
     if slot < 0 or books.positions[slot]["size"] == 0:
         return _POSITION, 0
     market = books.markets[m]
-    owner = books.accounts[account]
-    work = scratch.work
-    work[0] = books.positions[slot]
-    position = work[0]
+    held = held_at(books, slot, account, market)
     moved = frame["quote_e6"] if wide(frame["flags"]) == _TO_POSITION else -frame["quote_e6"]
-    if moved > max(owner["free_e6"], 0):
+    if moved > max(held.free_e6, 0):
         return _FREE, 0
-    pay, rem, ok = settle(
-        position["size"], position["rem"], position["idx"], market["index_e6"], market["scale"]
-    )
-    if ok == 0 or within(pay) == 0 or within(position["cash"] + pay) == 0:
+    pay, rem, ok = settle(held.size, held.rem, held.idx, market["index_e6"], market["scale"])
+    if ok == 0 or within(pay) == 0 or within(held.cash + pay) == 0:
         return _BOUNDS, 0
-    cash = position["cash"] + pay + moved
-    if within(cash) == 0 or within(owner["free_e6"] - moved) == 0:
+    cash, free = held.cash + pay + moved, held.free_e6 - moved
+    if within(cash) == 0 or within(free) == 0:
         return _BOUNDS, 0
-    if moved < 0 and stays_funded(books, position, market, cash) == 0:
+    if moved < 0 and stays_funded(books, held, market, cash) == 0:
         return _POSITION, 0
-    leg = scratch.legs[n_legs]
-    leg["ordinal"] = books.meta[0]["ordinal"]
-    leg["account"] = account
-    leg["market"] = m
-    leg["kind"] = LEG_TRANSFER
-    leg["dsize"] = 0
-    leg["dcash"] = 0
-    leg["transfer"] = moved
-    leg["cover"] = 0
-    leg["fee"] = 0
-    leg["funding"] = pay
-    dcash = cash - position["cash"]
-    position["cash"] = cash
-    position["rem"] = rem
-    position["idx"] = market["index_e6"]
-    start_sums(books, market, scratch.sums)
-    if sums_stay_within(scratch.sums, leg, dcash, position["size"], position["size"]) == 0:
+    leg = Leg(1, held.size, cash, rem, held.cost_e6, held.realised_e6, free, 0, 0, moved, 0, 0, pay)
+    sums = sums_after(sums_of(books, market), held, leg)
+    if sums_within(sums) == 0:
         return _BOUNDS, 0
-    commit_leg(books, position, leg, market)
-    owner["nonce"] += 1
+    write_leg(scratch, n_legs, books.meta[0]["ordinal"], who_of(account, m, LEG_TRANSFER), 0, leg)
+    commit_leg(books, slot, account, m, held, leg)
+    write_sums(books, market, sums)
+    books.accounts[account]["nonce"] += 1
     return _OK, 1
 
 
 @kernel
-def stays_funded(books: Books, position: Record, market: Record, cash: int) -> int:
+def stays_funded(books: Books, held: Held, market: Record, cash: int) -> int:
     """1 if the position with `cash` still meets its initial requirement at a known mark."""
     if market["mark"] <= 0:
         return 0
-    rate = initial_rate_e12(books.tiers, leverage_of(position, market))
-    size, mul, div = position["size"], market["quote_mul"], market["quote_div"]
-    need, ok1 = requirement(size, market["mark"], rate, mul, div)
-    worth, ok2 = value_floor(size, market["mark"], mul, div)
+    rate = initial_rate_e12(books.tiers, held.leverage)
+    worth, notional, ok1 = worth_of(held.size, market["mark"], market["quote_mul"], market["quote_div"])
+    need, ok2 = share_of(notional, rate)
     return 1 if ok1 == 1 and ok2 == 1 and cash + worth >= need else 0
 
 

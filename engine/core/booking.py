@@ -5,6 +5,8 @@ Every function checks first and writes after: a refusal (non-zero return) leaves
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from engine.core.outputs import emit_account_state, set_market_state
 from engine.core.state import Books
 from engine.core.views import Scratch
@@ -15,8 +17,8 @@ from kernels.book import (
     next_cost,
     quote_of,
     touch_sums,
-    value_floor,
     within,
+    worth_of,
 )
 from kernels.frames import Refusal
 from kernels.funding import settle
@@ -31,7 +33,7 @@ from kernels.layouts import (
 )
 from kernels.margin import initial_rate_e12
 from kernels.slots import find_position, insert_position
-from kernels.types import Record, Rows, Words, wide
+from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -66,109 +68,217 @@ def position_slot(books: Books, account: int, market: int) -> int:
     return slot
 
 
-@kernel
-def leverage_of(position: Record, market: Record) -> int:
-    """The leverage in force: the position's own, else its market's default."""
-    return wide(position["leverage"]) if wide(position["leverage"]) > 0 else market["leverage_default"]
+class Held(NamedTuple):
+    """A position and what its owner can add to it, out of the arrays. isolated: 1, or 0 for cross."""
+
+    size: int
+    cash: int
+    idx: int
+    rem: int
+    cost_e6: int
+    realised_e6: int
+    isolated: int
+    leverage: int
+    free_e6: int
 
 
-@kernel
-def book_leg(
-    books: Books,
-    position: Record,
-    leg: Record,
-    market: Record,
-    free_e6: int,
-    insurance_e6: int,
-    quote_e6: int,
-    ref_price: int,
-) -> int:
-    """One side of a fill on the scratch copy `position`; 1 if every number stays within bounds.
+class Leg(NamedTuple):
+    """What one side of a fill leaves behind: `Held` after it, and the columns of its LEG row.
 
-    leg: LEG with dsize and fee given; receives dcash, transfer, cover, funding. quote_e6: signed cost of
-    dsize. ref_price: where requirements are measured. Settles funding first.
+    worth_e6: of the new size, rounded down. ok: 1 if every number stays within bounds, else nothing counts.
     """
-    pay, rem, ok = settle(
-        position["size"], position["rem"], position["idx"], market["index_e6"], market["scale"]
+
+    ok: int
+    size: int
+    cash: int
+    rem: int
+    cost_e6: int
+    realised_e6: int
+    free_e6: int
+    worth_e6: int
+    dcash: int
+    transfer: int
+    cover: int
+    fee: int
+    funding: int
+
+
+class Sums(NamedTuple):
+    """Sums that legs change and whose bounds are checked: of a market, and the house's."""
+
+    cash: int
+    moved_in: int
+    fees_e6: int
+    house_e6: int
+    open_interest: int
+
+
+@kernel
+def out_of_bounds() -> Leg:
+    """The leg of a fill that cannot be booked."""
+    return Leg(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+
+@kernel
+def held_at(books: Books, slot: int, account: int, market: Record) -> Held:
+    """What is in `slot`; a blank position of the market if slot < 0."""
+    free = books.accounts[account]["free_e6"]
+    default = market["leverage_default"]
+    if slot < 0:
+        return Held(0, 0, market["index_e6"], 0, 0, 0, 1, default, free)
+    row = books.positions[slot]
+    own = wide(row["leverage"])
+    return Held(
+        row["size"],
+        row["cash"],
+        row["idx"],
+        row["rem"],
+        row["cost_e6"],
+        row["realised_e6"],
+        1 if wide(row["mode"]) == 0 else 0,
+        own if own > 0 else default,
+        free,
     )
+
+
+@kernel
+def held_after(held: Held, leg: Leg, index_e6: int) -> Held:
+    """The position as the other side of a self-trade finds it."""
+    return Held(
+        leg.size,
+        leg.cash,
+        index_e6,
+        leg.rem,
+        leg.cost_e6,
+        leg.realised_e6,
+        held.isolated,
+        held.leverage,
+        leg.free_e6,
+    )
+
+
+@kernel
+def plan_leg(
+    books: Books,
+    held: Held,
+    market: Record,
+    dsize: int,
+    quote_e6: int,
+    rate_e9: int,
+    insurance_e6: int,
+    ref_price: int,
+) -> Leg:
+    """One side of a fill, funding settled first. quote_e6: signed cost of dsize. rate_e9: its fee.
+
+    ref_price: where worth and requirements are measured.
+    """
+    fee, ok = fee_of(quote_e6, rate_e9)
+    if ok == 0:
+        return out_of_bounds()
+    pay, rem, ok = settle(held.size, held.rem, held.idx, market["index_e6"], market["scale"])
     if ok == 0 or within(pay) == 0:
-        return 0
-    old, dsize = position["size"], leg["dsize"]
-    size = old + dsize
-    dcash = -quote_e6 - leg["fee"]
-    cash = position["cash"] + pay
+        return out_of_bounds()
+    size = held.size + dsize
+    dcash = -quote_e6 - fee
+    cash = held.cash + pay
     if within(cash) == 0 or within(cash + dcash) == 0 or abs(size) > market["size_max"]:
-        return 0
+        return out_of_bounds()
     cash += dcash
+    worth, notional, ok = worth_of(size, ref_price, market["quote_mul"], market["quote_div"])
     transfer = 0
     cover = 0
-    isolated = 1 if wide(position["mode"]) == 0 else 0
     if size == 0:
-        transfer, cover = close_out(cash, isolated, insurance_e6)
-    elif isolated == 1 and (abs(size) > abs(old) or (size > 0) != (old > 0)):
-        rate = initial_rate_e12(books.tiers, leverage_of(position, market))
-        transfer, ok = isolated_transfer(
-            size, cash, free_e6, ref_price, rate, market["quote_mul"], market["quote_div"]
-        )
-        if ok == 0:
-            return 0
-    if within(cash + transfer + cover) == 0 or within(free_e6 - transfer) == 0:
-        return 0
-    cost, realised = next_cost(old, position["cost_e6"], dsize, quote_e6)
-    if within(cost) == 0 or within(position["realised_e6"] + realised) == 0:
-        return 0
-    leg["dcash"] = dcash
-    leg["transfer"] = transfer
-    leg["cover"] = cover
-    leg["funding"] = pay
-    position["size"] = size
-    position["cash"] = cash + transfer + cover
-    position["rem"] = rem
-    position["idx"] = market["index_e6"]
-    position["cost_e6"] = cost
-    position["realised_e6"] += realised
-    return 1
+        transfer, cover = close_out(cash, held.isolated, insurance_e6)
+    elif held.isolated == 1 and (abs(size) > abs(held.size) or (size > 0) != (held.size > 0)):
+        rate = initial_rate_e12(books.tiers, held.leverage)
+        transfer, ok = isolated_transfer(cash, held.free_e6, worth, notional, rate)
+    free = held.free_e6 - transfer
+    cash += transfer + cover
+    if ok == 0 or within(cash) == 0 or within(free) == 0:
+        return out_of_bounds()
+    cost, realised = next_cost(held.size, held.cost_e6, dsize, quote_e6)
+    if within(cost) == 0 or within(held.realised_e6 + realised) == 0:
+        return out_of_bounds()
+    realised += held.realised_e6
+    return Leg(1, size, cash, rem, cost, realised, free, worth, dcash, transfer, cover, fee, pay)
 
 
 @kernel
-def commit_leg(books: Books, position: Record, leg: Record, market: Record) -> int:
-    """Write a booked leg: position, market sums, free balance, insurance, house. Returns its slot."""
-    slot = position_slot(books, wide(leg["account"]), wide(leg["market"]))
+def sums_of(books: Books, market: Record) -> Sums:
+    """The sums as they are."""
+    return Sums(
+        market["sum_cash"],
+        market["moved_in"],
+        market["fees_e6"],
+        books.meta[0]["house_e6"],
+        market["open_interest"],
+    )
+
+
+@kernel
+def sums_after(sums: Sums, held: Held, leg: Leg) -> Sums:
+    """The sums one leg later."""
+    return Sums(
+        sums.cash + leg.cash - held.cash,
+        sums.moved_in + leg.transfer + leg.cover - leg.fee,
+        sums.fees_e6 + leg.fee,
+        sums.house_e6 + leg.fee,
+        sums.open_interest + max(leg.size, 0) - max(held.size, 0),
+    )
+
+
+@kernel
+def sums_within(sums: Sums) -> int:
+    """1 if every sum is within bounds."""
+    low = min(min(sums.cash, sums.moved_in), min(sums.fees_e6, sums.house_e6))
+    high = max(max(sums.cash, sums.moved_in), max(sums.fees_e6, sums.house_e6))
+    return within(low) & within(high) & within(sums.open_interest)
+
+
+@kernel
+def write_sums(books: Books, market: Record, sums: Sums) -> None:
+    """Put the sums into the books; open interest is `touch_sums`'s."""
+    market["sum_cash"] = sums.cash
+    market["moved_in"] = sums.moved_in
+    market["fees_e6"] = sums.fees_e6
+    books.meta[0]["house_e6"] = sums.house_e6
+
+
+@kernel
+def write_leg(scratch: Scratch, row: int, ordinal: int, who: int, dsize: int, leg: Leg) -> None:
+    """LEG row `row`, a word at a time: narrow stores would stall the witness that reads words next.
+
+    who: account, market and kind as one little-endian word.
+    """
+    words = scratch.leg_words
+    words[row, 0] = ordinal
+    words[row, 1] = who
+    words[row, 2] = dsize
+    words[row, 3] = leg.dcash
+    words[row, 4] = leg.transfer
+    words[row, 5] = leg.cover
+    words[row, 6] = leg.fee
+    words[row, 7] = leg.funding
+
+
+@kernel
+def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: Leg) -> None:
+    """Write a planned leg: position (made if slot < 0), market sums but `Sums`, free balance, insurance."""
+    market = books.markets[m]
+    index = market["index_e6"]
+    if slot < 0:
+        slot = position_slot(books, account, m)
+    touch_sums(market, held.size, held.idx, leg.size, index)
+    market["sum_rem"] += leg.rem - held.rem
     row = books.positions[slot]
-    touch_sums(market, row["size"], row["idx"], position["size"], market["index_e6"])
-    market["sum_cash"] += position["cash"] - row["cash"]
-    market["sum_rem"] += position["rem"] - row["rem"]
-    market["moved_in"] += leg["transfer"] + leg["cover"] - leg["fee"]
-    market["fees_e6"] += leg["fee"]
-    books.accounts[wide(leg["account"])]["free_e6"] -= leg["transfer"]
-    books.accounts[0]["free_e6"] -= leg["cover"]
-    books.meta[0]["house_e6"] += leg["fee"]
-    books.positions[slot] = position
-    return slot
-
-
-@kernel
-def start_sums(books: Books, market: Record, sums: Words) -> None:
-    """Load the sums that legs change into `sums`: int64[5], scratch."""
-    sums[0] = market["sum_cash"]
-    sums[1] = market["moved_in"]
-    sums[2] = market["fees_e6"]
-    sums[3] = books.meta[0]["house_e6"]
-    sums[4] = market["open_interest"]
-
-
-@kernel
-def sums_stay_within(sums: Words, leg: Record, dcash: int, old_size: int, new_size: int) -> int:
-    """Carry `sums` over one leg; 1 if all stay within bounds. dcash: whole change of the position's cash."""
-    sums[0] += dcash
-    sums[1] += leg["transfer"] + leg["cover"] - leg["fee"]
-    sums[2] += leg["fee"]
-    sums[3] += leg["fee"]
-    sums[4] += max(new_size, 0) - max(old_size, 0)
-    for k in range(5):
-        if within(sums[k]) == 0:
-            return 0
-    return 1
+    row["size"] = leg.size
+    row["cash"] = leg.cash
+    row["idx"] = index
+    row["rem"] = leg.rem
+    row["cost_e6"] = leg.cost_e6
+    row["realised_e6"] = leg.realised_e6
+    books.accounts[account]["free_e6"] = leg.free_e6
+    books.accounts[0]["free_e6"] -= leg.cover
 
 
 @kernel
@@ -193,95 +303,81 @@ def check_fill(books: Books, fill: Record) -> int:
 
 
 @kernel
+def who_of(account: int, m: int, kind: int) -> int:
+    """Account, market and kind of a leg as its second word."""
+    return account | (m << 32) | (kind << 48)
+
+
+@kernel
 def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int:
     """Book both legs of a fill, maker first. Returns the refusal, 0 if booked (legs n_legs, n_legs + 1)."""
     why = check_fill(books, fill)
     if why != _OK:
         return why
     meta = books.meta[0]
-    m = wide(fill["market"])
-    market = books.markets[m]
-    quote, ok = quote_of(fill["size"], fill["price"], market["quote_mul"], market["quote_div"])
+    m, maker, taker = wide(fill["market"]), wide(fill["maker"]), wide(fill["taker"])
+    market, price, size = books.markets[m], fill["price"], fill["size"]
+    quote, ok = quote_of(size, price, market["quote_mul"], market["quote_div"])
     if ok == 0:
         return _BOUNDS
-    ref = market["mark"] if market["mark"] > 0 else fill["price"]
-    work, legs = scratch.work, scratch.legs
-    start_sums(books, market, scratch.sums)
+    mark = market["mark"]
+    ref = mark if mark > 0 else price
     insurance = books.accounts[0]["free_e6"]
-    for k in range(2):
-        account = wide(fill["maker"]) if k == 0 else wide(fill["taker"])
-        side = -1 if k == 0 else 1
-        free = books.accounts[account]["free_e6"]
-        if k == 1 and wide(fill["maker"]) == account:
-            work[1] = work[0]
-            free -= legs[n_legs]["transfer"]
-        else:
-            load_position(books, work, k, account, m)
-        tier = books.tiers[wide(books.accounts[account]["tier"])]
-        fee, ok = fee_of(quote, tier["maker_e9"] if k == 0 else tier["taker_e9"])
-        leg = legs[n_legs + k]
-        leg["ordinal"] = meta["ordinal"]
-        leg["account"] = account
-        leg["market"] = m
-        leg["kind"] = LEG_MAKER if k == 0 else LEG_TAKER
-        leg["dsize"] = side * fill["size"]
-        leg["fee"] = fee
-        old_cash, old_size = work[k]["cash"], work[k]["size"]
-        if ok == 1:
-            ok = book_leg(books, work[k], leg, market, free, insurance, side * quote, ref)
-        if ok == 1:
-            ok = sums_stay_within(scratch.sums, leg, work[k]["cash"] - old_cash, old_size, work[k]["size"])
-        if ok == 0:
-            return _BOUNDS
-        insurance -= leg["cover"]
-    for k in range(2):
-        scratch.slots[k] = commit_leg(books, work[k], legs[n_legs + k], market)
+
+    slot0 = find_position(books.position_table, books.positions, maker, m)
+    held0 = held_at(books, slot0, maker, market)
+    rate = books.tiers[wide(books.accounts[maker]["tier"])]["maker_e9"]
+    leg0 = plan_leg(books, held0, market, -size, -quote, rate, insurance, ref)
+    sums0 = sums_after(sums_of(books, market), held0, leg0)
+    if leg0.ok == 0 or sums_within(sums0) == 0:
+        return _BOUNDS
+
+    slot1 = slot0
+    held1 = held_after(held0, leg0, market["index_e6"])
+    if taker != maker:
+        slot1 = find_position(books.position_table, books.positions, taker, m)
+        held1 = held_at(books, slot1, taker, market)
+    rate = books.tiers[wide(books.accounts[taker]["tier"])]["taker_e9"]
+    leg1 = plan_leg(books, held1, market, size, quote, rate, insurance - leg0.cover, ref)
+    sums1 = sums_after(sums0, held1, leg1)
+    if leg1.ok == 0 or sums_within(sums1) == 0:
+        return _BOUNDS
+
+    ordinal = meta["ordinal"]
+    write_leg(scratch, n_legs, ordinal, who_of(maker, m, LEG_MAKER), -size, leg0)
+    write_leg(scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), size, leg1)
+    commit_leg(books, slot0, maker, m, held0, leg0)
+    commit_leg(books, slot1, taker, m, held1, leg1)
+    write_sums(books, market, sums1)
     meta["booked"] += 1
-    watch_fill(books, fill, scratch.slots)
+    lowest = equity_of(held1, leg1)
+    if taker != maker:
+        lowest = min(lowest, equity_of(held0, leg0))
+    if lowest < 0 or off_band(price, mark, market["band_e6"]) == 1:
+        halt(books, m, maker, taker, min(lowest, 0))
     return _OK
 
 
 @kernel
-def load_position(books: Books, work: Rows, k: int, account: int, m: int) -> None:
-    """Copy the position of (account, market) into work[k]; a blank one if there is none yet.
-
-    work: POSITION[3], whose last row is always blank.
-    """
-    slot = find_position(books.position_table, books.positions, account, m)
-    if slot >= 0:
-        work[k] = books.positions[slot]
-        return
-    work[k] = work[2]
-    work[k]["account"] = account
-    work[k]["market"] = m
-    work[k]["idx"] = books.markets[m]["index_e6"]
+def equity_of(held: Held, leg: Leg) -> int:
+    """What an isolated position is worth by itself after `leg`; of a cross one, its account's free balance:
+    what its other positions are worth is for risk, which looks at all of them."""
+    return leg.cash + leg.worth_e6 if held.isolated == 1 else leg.free_e6
 
 
 @kernel
-def watch_fill(books: Books, fill: Record, touched: Words) -> None:
-    """After a booked fill: off the mark's band, or a side below zero → halt the market, freeze both accounts.
+def off_band(price: int, mark: int, band_e6: int) -> int:
+    """1 if a fill's price lies outside the band round a known mark."""
+    return 1 if mark > 0 and abs(price - mark) * 1_000_000 > mark * band_e6 else 0
 
-    An isolated position is judged by its own equity, a cross account by its free balance: what its other
-    positions are worth is for risk, which looks at all of them.
-    """
-    m = wide(fill["market"])
-    market = books.markets[m]
-    mark = market["mark"]
-    bad = 1 if mark > 0 and abs(fill["price"] - mark) * 1_000_000 > mark * market["band_e6"] else 0
-    lowest = 0
-    for k in range(2):
-        row = books.positions[touched[k]]
-        equity = books.accounts[wide(row["account"])]["free_e6"]
-        if wide(row["mode"]) == 0:
-            price = mark if mark > 0 else fill["price"]
-            worth, _ = value_floor(row["size"], price, market["quote_mul"], market["quote_div"])
-            equity = row["cash"] + worth
-        lowest = min(lowest, equity)
-    if bad == 0 and lowest >= 0:
-        return
+
+@kernel
+def halt(books: Books, m: int, maker: int, taker: int, lowest_e6: int) -> None:
+    """After a fill off the mark's band, or one that leaves a side below zero: halt the market, freeze both
+    accounts. lowest_e6: the lower equity of the two, 0 if neither is below zero."""
     set_market_state(books, m, MARKET_HALTED, 1, 0)
     for k in range(2):
-        account = wide(books.positions[touched[k]]["account"])
+        account = maker if k == 0 else taker
         if wide(books.accounts[account]["flags"]) & ACCOUNT_FROZEN == 0:
             books.accounts[account]["flags"] |= ACCOUNT_FROZEN
-            emit_account_state(books, account, m, lowest)
+            emit_account_state(books, account, m, lowest_e6)

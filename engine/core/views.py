@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kernels import frames as f
 from kernels.crc32c import words_of
-from kernels.layouts import LEG, POSITION, RESULT
+from kernels.layouts import LEG, RESULT
 
 
 class Views(NamedTuple):
@@ -27,14 +27,11 @@ class Views(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Where results land, and working copies. legs: two per frame at most."""
+    """Where results land. legs: two per frame at most; leg_words: the same memory."""
 
     results: NDArray[np.void]
     legs: NDArray[np.void]
     leg_words: NDArray[np.int64]
-    work: NDArray[np.void]
-    slots: NDArray[np.int64]
-    sums: NDArray[np.int64]
 
 
 def views_of(frames: NDArray[np.void]) -> Views:
@@ -59,7 +56,4 @@ def new_scratch(capacity: int) -> Scratch:
         np.zeros(capacity, RESULT),
         legs,
         words_of(legs),
-        np.zeros(3, POSITION),
-        np.zeros(2, np.int64),
-        np.zeros(5, np.int64),
     )

@@ -60,11 +60,22 @@ def test_value_is_rounded_down(scaled: tuple[Scale, int], price: int) -> None:
     assert got == (math.floor(scale.worth(size, price)), 1)
 
 
+@given(sized, prices)
+def test_worth_is_down_and_notional_up(scaled: tuple[Scale, int], price: int) -> None:
+    scale, size = scaled
+    exact = scale.worth(size, price)
+    wanted = (math.floor(exact), math.ceil(abs(exact)), 1)
+    assert run(book.worth_of, size, price, scale.mul, scale.div) == wanted
+
+
 def test_what_does_not_fit_is_said() -> None:
     assert run(book.quote_of, 2**40, PRICE_MAX, 1, 1) == (0, 0)
     assert run(book.value_floor, -(2**40), PRICE_MAX, 1, 1) == (0, 0)
     assert run(book.requirement, 2**40, PRICE_MAX, 10**12, 1, 1) == (0, 0)
-    assert run(book.isolated_transfer, 2**40, 0, 0, PRICE_MAX, 10**12, 1, 1) == (0, 0)
+    assert run(book.worth_of, 2**40, PRICE_MAX, 1, 1) == (0, 0, 0)
+    assert run(book.worth_of, -(2**40), PRICE_MAX, 1, 1) == (0, 0, 0)
+    assert run(book.isolated_transfer, 0, 0, 0, 2**62, 10**12 * 4) == (0, 0)
+    assert run(book.share_of, 2**62, 10**12 * 4) == (0, 0)
     assert run(book.fee_of, 2**62, 10**9 * 4) == (0, 0)
 
 
@@ -116,8 +127,9 @@ def test_requirement_is_monotone(
 @given(sized, money, money, prices, rates_e12)
 def test_isolated_transfer(scaled: tuple[Scale, int], cash: int, free: int, price: int, rate: int) -> None:
     scale, size = scaled
-    args = (size, cash, free, price, rate, scale.mul, scale.div)
-    moved, ok = run(book.isolated_transfer, *args)
+    worth, notional, ok = run(book.worth_of, size, price, scale.mul, scale.div)
+    assert ok == 1
+    moved, ok = run(book.isolated_transfer, cash, free, worth, notional, rate)
     assert (moved, ok) == (twins.isolated_transfer(scale, size, cash, free, price, rate), 1)
     assert 0 <= moved <= max(0, free)
     equity = cash + moved + math.floor(scale.worth(size, price))
