@@ -1,7 +1,8 @@
-"""Open-addressed hash tables of int64 slot numbers: (account, market) → position, key → account.
+"""Open-addressed hash tables: (account, market) → position slot, key → account number.
 
 A table is int64[2**k], -1 where free, at most half full. It is never part of the state's digest: it can be
-rebuilt from what it indexes.
+rebuilt from what it indexes. A position's entry holds the slot in its low 32 bits and 31 bits of its hash
+above them, so that a probe that meets another position need not touch that one's cache line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from kernels.jit import kernel, primitive
 from kernels.types import Rows, Words, wide
 
 EMPTY = -1
+SLOT_MASK = 0xFFFFFFFF
 
 
 def _plain_mix(a: int, b: int) -> int:
@@ -46,16 +48,39 @@ def mix(typingctx, a, b):  # type: ignore[no-untyped-def]
 
 
 @kernel
+def slot_of(entry: int) -> int:
+    """The position slot in a table's entry that is not EMPTY."""
+    return entry & SLOT_MASK
+
+
+@kernel
+def likely_position(table: Words, hashed: int) -> int:
+    """Slot of the first position whose entry agrees with `hashed`, its `mix`, or -1. Reads only the table."""
+    mask = table.shape[0] - 1
+    at = hashed & mask
+    while True:
+        entry = table[at]
+        if entry == EMPTY:
+            return EMPTY
+        if entry >> 32 == hashed >> 32:
+            return slot_of(entry)
+        at = (at + 1) & mask
+
+
+@kernel
 def find_position(table: Words, positions: Rows, account: int, market: int) -> int:
     """Slot of (account, market), or -1. positions: POSITION[n]."""
     mask = table.shape[0] - 1
-    at = mix(account, market) & mask
+    hashed = mix(account, market)
+    at = hashed & mask
     while True:
-        slot = table[at]
-        if slot == EMPTY:
+        entry = table[at]
+        if entry == EMPTY:
             return EMPTY
-        if wide(positions[slot]["account"]) == account and wide(positions[slot]["market"]) == market:
-            return slot
+        if entry >> 32 == hashed >> 32:
+            slot = slot_of(entry)
+            if wide(positions[slot]["account"]) == account and wide(positions[slot]["market"]) == market:
+                return slot
         at = (at + 1) & mask
 
 
@@ -63,10 +88,11 @@ def find_position(table: Words, positions: Rows, account: int, market: int) -> i
 def insert_position(table: Words, positions: Rows, slot: int) -> None:
     """Index position `slot`, which must not be indexed yet."""
     mask = table.shape[0] - 1
-    at = mix(wide(positions[slot]["account"]), wide(positions[slot]["market"])) & mask
+    hashed = mix(wide(positions[slot]["account"]), wide(positions[slot]["market"]))
+    at = hashed & mask
     while table[at] != EMPTY:
         at = (at + 1) & mask
-    table[at] = slot
+    table[at] = (hashed >> 32 << 32) | slot
 
 
 @kernel

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
-from engine.core.booking import apply_fill
+from engine.core.booking import apply_fill, fetch_lines, fetch_positions
 from engine.core.corrections import apply_correction, apply_outcome
 from engine.core.funding import apply_observation, apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
@@ -31,6 +31,9 @@ _PARAM, _UPGRADE, _GROUP = int(_T.PARAM), int(_T.UPGRADE), int(_T.GROUP)
 _OUTCOME, _CORRECTION = int(_T.OUTCOME), int(_T.CORRECTION)
 _NOT_IN_FORCE = int(f.Refusal.NOT_IN_FORCE)
 _SEQUENCE = int(f.Refusal.SEQUENCE)
+
+FAR, NEAR = 16, 8
+"""So many frames ahead a fill's table lines and accounts are fetched, and then its positions."""
 
 DONE, NEEDS_PYTHON, NEEDS_PARAMS = 0, 1, 2
 
@@ -84,13 +87,25 @@ def begin_frame(books: Books, head: Record) -> int:
 
 @kernel
 def finish_frame(books: Books, scratch: Scratch, row: int, refusal: int, n_legs: int, made: int) -> None:
-    """Record the result of a frame and roll the witness over it and its legs."""
+    """Record the result of a frame and roll the witness over it and the CRC of each of its legs.
+
+    A leg's CRC starts afresh, so that the CPU works on both legs at once.
+    """
     scratch.results[row]["refusal"] = refusal
     scratch.results[row]["legs"] = made
     witness = crc_word(books.witness[0], refusal)
     for k in range(n_legs, n_legs + made):
-        witness = crc_row(scratch.leg_words, k, 8, witness)
+        witness = crc_word(witness, crc_row(scratch.leg_words, k, 8, 0))
     books.witness[0] = witness
+
+
+@kernel
+def look_ahead(books: Books, views: Views, i: int, stop: int) -> None:
+    """Fetch what the fills after frame `i` will touch."""
+    if i + FAR < stop and wide(views.frame[i + FAR]["template"]) == _FILL:
+        fetch_lines(books, views.fill[i + FAR])
+    if i + NEAR < stop and wide(views.frame[i + NEAR]["template"]) == _FILL:
+        fetch_positions(books, views.fill[i + NEAR])
 
 
 @kernel
@@ -100,6 +115,7 @@ def apply_frames(
     """Apply frames start..stop-1; results land at row i - origin. Returns (next, legs so far, why stopped)."""
     meta = books.meta[0]
     for i in range(start, stop):
+        look_ahead(books, views, i, stop)
         head = views.frame[i]
         template = wide(head["template"])
         if template == _PARAM or template == _UPGRADE:

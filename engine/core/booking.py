@@ -32,7 +32,8 @@ from kernels.layouts import (
     PRICE_MIN,
 )
 from kernels.margin import initial_rate_e12
-from kernels.slots import find_position, insert_position
+from kernels.prefetch import prefetch
+from kernels.slots import find_position, insert_position, likely_position, mix
 from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
@@ -279,6 +280,26 @@ def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: L
     row["realised_e6"] = leg.realised_e6
     books.accounts[account]["free_e6"] = leg.free_e6
     books.accounts[0]["free_e6"] -= leg.cover
+
+
+@kernel
+def fetch_lines(books: Books, fill: Record) -> None:
+    """Ask for what a fill further on will read first: its accounts, and where its positions are looked up."""
+    table, m = books.position_table, wide(fill["market"])
+    mask = table.shape[0] - 1
+    maker, taker = wide(fill["maker"]), wide(fill["taker"])
+    prefetch(table, mix(maker, m) & mask)
+    prefetch(table, mix(taker, m) & mask)
+    prefetch(books.accounts, maker)
+    prefetch(books.accounts, taker)
+
+
+@kernel
+def fetch_positions(books: Books, fill: Record) -> None:
+    """Ask for the positions of a fill further on, once its table lines are there."""
+    table, m = books.position_table, wide(fill["market"])
+    prefetch(books.positions, likely_position(table, mix(wide(fill["maker"]), m)))
+    prefetch(books.positions, likely_position(table, mix(wide(fill["taker"]), m)))
 
 
 @kernel

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import mmap
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from kernels import layouts, slots
 from kernels.frames import PARAM
 
 RULES = 1
 """The newest rules this build can fold. Only an `upgrade` frame changes the rules in force."""
+
+_HUGE_PAGE = 1 << 21
+_HUGE_FROM = 4 * _HUGE_PAGE
 
 _START_ACCOUNTS = 1 << 10
 _START_POSITIONS = 1 << 12
@@ -83,12 +88,12 @@ class State:
         accounts, positions = self.number("accounts") + frames, self.number("positions") + 2 * frames
         if accounts > len(b.accounts):
             grown = _grown(b.accounts, accounts)
-            table = np.empty(_table_size(len(grown)), np.int64)
+            table = zeros_for_random_access(_table_size(len(grown)), np.int64)
             slots.index_accounts(table, grown, self.number("accounts"))
             b = b._replace(accounts=grown, account_table=table)
         if positions > len(b.positions):
             grown = _grown(b.positions, positions)
-            table = np.empty(_table_size(len(grown)), np.int64)
+            table = zeros_for_random_access(_table_size(len(grown)), np.int64)
             slots.index_positions(table, grown, self.number("positions"))
             b = b._replace(positions=grown, position_table=table)
         self.books = b
@@ -125,11 +130,30 @@ def digest_of(sections: list[Section]) -> bytes:
     return h.digest()
 
 
+def zeros_for_random_access(count: int, dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros, in huge pages from 8 MiB on: rows met at random then miss the CPU's table of pages far less.
+
+    Where the system has no huge pages, or gives none, these are ordinary zeros.
+    """
+    size = count * np.dtype(dtype).itemsize
+    if size < _HUGE_FROM or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return np.zeros(count, dtype)
+    room = (size // _HUGE_PAGE + 2) * _HUGE_PAGE
+    memory = mmap.mmap(-1, room, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(
+        OSError
+    ):  # a kernel without huge pages says no: the memory is there all the same
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    raw = np.frombuffer(memory, np.uint8)
+    start = -raw.ctypes.data % _HUGE_PAGE
+    return raw[start : start + size].view(dtype)
+
+
 def _grown(rows: NDArray[np.void], needed: int) -> NDArray[np.void]:
     size = len(rows)
     while size < needed:
         size *= 2
-    out = np.zeros(size, rows.dtype)
+    out = zeros_for_random_access(size, rows.dtype)
     out[: len(rows)] = rows
     return out
 

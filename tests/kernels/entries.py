@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from kernels import int128, slots
+from kernels import int128, prefetch, slots
 from kernels.jit import kernel
 from tests.kernels.twins import I64_MAX, I64_MIN
 
@@ -65,3 +65,13 @@ def mul_add128(hi: int, lo: int, a: int, b: int) -> tuple[int, int]:
 @kernel
 def mix(a: int, b: int) -> int:
     return slots.mix(a, b)
+
+
+@kernel
+def likely_position(table: np.ndarray, account: int, market: int) -> int:
+    return slots.likely_position(table, slots.mix(account, market))
+
+
+@kernel
+def fetch(rows: np.ndarray, row: int) -> int:
+    return prefetch.prefetch(rows, row)

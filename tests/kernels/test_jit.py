@@ -52,6 +52,13 @@ def test_division_by_zero_raises_in_both_modes() -> None:
     ("primitive", "plain", "wrapped", "args"),
     [
         (int128.mul_add_divmod, int128._plain_mul_add_divmod, entries.mul_add_divmod, (7, 5, 1, 4)),
+        (
+            int128.mul_add_divmod_by,
+            int128._plain_mul_add_divmod_by,
+            entries.mul_add_divmod_by,
+            (7, 5, 1, *int128.by_constant(4)),
+        ),
+        (int128.reciprocal_of, int128._plain_reciprocal_of, entries.reciprocal_of, (10**9,)),
         (int128.divmod128, int128._plain_divmod128, entries.divmod128, (1, -1, 2**62)),
         (int128.mul_add128, int128._plain_mul_add128, entries.mul_add128, (0, -1, 1, 1)),
         (slots.mix, slots._plain_mix, entries.mix, (3, 4)),

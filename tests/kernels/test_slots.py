@@ -72,7 +72,9 @@ def test_positions_against_a_dict(pairs: list[tuple[int, int]], others: list[tup
         twin[pair] = slot
     for pair in pairs + others:
         assert run(slots.find_position, table, rows, *pair) == twin.get(pair, slots.EMPTY)
-    assert sorted(int(x) for x in table if x != slots.EMPTY) == list(range(len(pairs)))
+    assert sorted(run(slots.slot_of, x) for x in table.tolist() if x != slots.EMPTY) == list(
+        range(len(pairs))
+    )
 
 
 @given(st.lists(keys, max_size=40, unique=True), st.lists(keys, max_size=10))
@@ -143,6 +145,43 @@ def test_probing_wraps_round_the_end() -> None:
     assert len(pairs) == 8
     rows, table = position_rows(pairs), np.full(16, slots.EMPTY, np.int64)
     run(slots.index_positions, table, rows, 8)
-    assert [int(x) for x in table[:7]] == [1, 2, 3, 4, 5, 6, 7] and int(table[15]) == 0
+    entries_seen = [run(slots.slot_of, x) for x in table.tolist() if x != slots.EMPTY]
+    assert (table[7:15] == slots.EMPTY).all() and entries_seen == [1, 2, 3, 4, 5, 6, 7, 0]
     for slot, pair in enumerate(pairs):
         assert run(slots.find_position, table, rows, *pair) == slot
+
+
+def test_an_entry_is_the_slot_under_bits_of_its_hash() -> None:
+    """So a probe passes over another position without touching its row."""
+    pairs = [(a, 1) for a in range(40)]
+    rows, table = position_rows(pairs), table_for(40)
+    run(slots.index_positions, table, rows, 40)
+    for entry in table[table != slots.EMPTY].tolist():
+        account, market = pairs[run(slots.slot_of, entry)]
+        assert entry >> 32 == slots._plain_mix(account, market) >> 32
+
+
+@given(st.lists(accounts_and_markets, max_size=30, unique=True), accounts_and_markets)
+def test_the_likely_position_is_the_one_that_is_there(
+    pairs: list[tuple[int, int]], other: tuple[int, int]
+) -> None:
+    rows, table = position_rows(pairs), table_for(len(pairs))
+    run(slots.index_positions, table, rows, len(pairs))
+    for slot, pair in enumerate(pairs):
+        assert run(entries.likely_position, table, *pair) == slot
+    wanted = pairs.index(other) if other in pairs else slots.EMPTY
+    assert run(entries.likely_position, table, *other) == wanted
+    assert run(slots.find_position, table, rows, *other) == wanted
+
+
+def test_two_positions_with_the_same_bits_of_hash_are_told_apart() -> None:
+    """Entries that agree in their 31 bits: the row decides."""
+    rows, table = position_rows([(5, 2), (9, 3)]), np.full(2, slots.EMPTY, np.int64)
+    hashed = slots._plain_mix(9, 3)
+    table[hashed & 1] = hashed >> 32 << 32
+    table[hashed + 1 & 1] = hashed >> 32 << 32 | 1
+    with_a_way_out = np.full(8, slots.EMPTY, np.int64)
+    with_a_way_out[hashed & 7] = hashed >> 32 << 32
+    assert run(slots.find_position, table, rows, 9, 3) == 1
+    assert run(slots.find_position, with_a_way_out, rows, 9, 3) == slots.EMPTY
+    assert run(entries.likely_position, with_a_way_out, 9, 3) == 0
