@@ -24,9 +24,34 @@ PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000
 PRICE_EXP_MAX = 11
 """Lots are worth at least 1e-4 USD. Remainders stay below 10**11, so 10 M positions of one market sum in int64."""
 LIMIT = 1 << 61
-"""No balance, sum or index leaves +-LIMIT: two may be added before a check without wrapping."""
+"""No balance, sum, cost or index leaves +-LIMIT (L below); every one is checked before it is written."""
 NOTIONAL_LIMIT_E6 = 1 << 60
-"""No position is worth more than this at the largest on-scale price; `size_max` of a market follows."""
+"""No position is worth more than this (N below) at the largest on-scale price; `size_max` of a market follows.
+
+Why nothing wraps in engine/core/{booking,accounts,funding}.py: int64 ends at 4L = 8N.
+
+1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
+   Quote, worth (down) and notional (up) are at most N, an integer, in any rounding. Fee rates are below 1 and
+   margin rates at most 1: |fee| <= N, requirement <= N.
+2. A leg: cash (<= L) + pay (checked <= L) <= 2L, checked; + dcash (|quote| + |fee| <= 2N = L) <= 2L, checked.
+   short = requirement - (cash + worth) <= N + L + N = 2L; transfer <= min(short, free) <= L, or -cash when a
+   position closes; cover <= -cash, then transfer = 0. So cash and free after them are <= 2L, checked.
+3. Cost and realised: |cost + quote| <= L + N; a share of either is no larger than it; the realised step is
+   <= L + N and added to <= L: 2L + N, checked.
+4. Sums after a leg: A + (cash - old cash) <= 3L; T + transfer + cover - fee <= 2L + N; fees and house <= L + N;
+   open interest <= L + 2**38; all checked. |S| <= 2**37 between two legs, 0 after both. R is a sum of
+   remainders below D <= 2**30 over fewer than 2**31 accounts, <= 2**61.
+5. J in 128 bits: sum |size| = 2 * open interest <= 2L and |idx| <= L, so |J| <= 2**123; A*D, T*D <= 2**91;
+   their sum stays below 2**124. Settling: |size * (I - idx)| + rem <= 2**37 * 2**62 + 2**30; a quotient that
+   does not fit int64 is a status, one that leaves +-L is refused.
+6. Transfers: quote <= L is added to balances <= L, checked. Withdrawals take at most what is free.
+7. A tick: prices are below 2**34, so (mid - oracle) * 10**6 and price * 10**6 are below 2**54; price * rate *
+   seconds is taken in 128 bits, and an index that would leave +-L stays where it is.
+   A second's premium is at most 5 % = 5 * 10**10: their sum holds 1.8 * 10**8 samples.
+8. Sequences, ordinals, nonces, epochs and counters rise by one a frame: 2**63 frames are out of reach.
+
+tests/engine/core/test_bounds.py runs 2 to 4 at these bounds, where one unit more would be told.
+"""
 
 POSITION = np.dtype(
     [
