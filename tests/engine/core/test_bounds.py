@@ -126,6 +126,7 @@ def legs(draw: st.DrawFn) -> tuple[list[int], int, int, int, int, int]:
 @example(([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX))
 @example(([-SIZE_MAX, LIMIT, 0, 0, -LIMIT, -LIMIT, 0, 1, -LIMIT], SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX))
 @example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
+@example(([10_001, -LIMIT, LIMIT, 0, 0, 0, 1, 1, LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
 def test_a_leg_anywhere_in_bounds_is_exact_or_refused(
     case: tuple[list[int], int, int, int, int, int],
 ) -> None:
