@@ -114,18 +114,19 @@ def close_out(cash: int, isolated: int, insurance_e6: int) -> tuple[int, int]:
 def next_cost(size: int, cost_e6: int, dsize: int, quote_e6: int) -> tuple[int, int]:
     """(cost_e6, realised_e6 to add): signed quote of the open size after `dsize` for signed `quote_e6`.
 
-    For people only; dsize is not 0. A reduction takes out its share of the cost, toward zero; a flip closes,
-    then opens with what is left of the quote.
+    For people only. A reduction takes out its share of the cost, toward zero; a flip closes, then opens
+    with what is left of the quote.
     """
-    opening = size == 0 or (size > 0) == (dsize > 0)
-    old, change = abs(size), abs(dsize)
-    flips = change > old
-    # One division for all cases, and no branch on the direction, which no CPU can predict.
-    kept = cost_e6 + quote_e6 if opening else (quote_e6 if flips else cost_e6)
-    other = 0 if opening else (cost_e6 if flips else quote_e6)
-    share = 0 if opening else min(old, change)
-    out, _ = mul_div_trunc(kept, share, max(old, change))
-    return kept - out, -other - out
+    new = size + dsize
+    if size == 0 or (size > 0) == (dsize > 0):
+        return cost_e6 + quote_e6, 0
+    if new == 0:
+        return 0, -quote_e6 - cost_e6
+    if (new > 0) == (size > 0):
+        out, _ = mul_div_trunc(cost_e6, abs(dsize), abs(size))
+        return cost_e6 - out, -quote_e6 - out
+    closing, _ = mul_div_trunc(quote_e6, abs(size), abs(dsize))
+    return quote_e6 - closing, -closing - cost_e6
 
 
 @kernel
