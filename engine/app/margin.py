@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from engine.common.errors import InputFileError, ParameterError, UsageError
 
@@ -106,11 +107,12 @@ def command(path: Path | None, example: bool, as_json: bool) -> None:
     if example == (path is not None):
         raise UsageError("give either --compare ACCOUNT.json or --example")
     if path is None:
-        click.echo(orjson.dumps(EXAMPLE, option=orjson.OPT_INDENT_2).decode())
+        click.echo(json.dumps(EXAMPLE, indent=2))
         return
     report = compare(path)
     if as_json:
-        click.echo(orjson.dumps(report).decode())
+        # Exact rationals may be beyond 64 bits, which orjson has no room for.
+        click.echo(json.dumps(report, separators=(",", ":")))
         return
     for line in lines(report):
         click.echo(line)
@@ -175,8 +177,8 @@ def titled(name: str) -> str:
 
 
 def shown(name: str, value: Any) -> str:
-    """A value in its field's units, exact: amounts in USDC, rationals as decimals where they end within 12
-    places, verdicts as words."""
+    """A value in its field's units: amounts in USDC, rationals as decimals, exact where they end within 12
+    places, else rounded down at the 6th and marked with ~; verdicts as words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     money = name.endswith("_e6")
@@ -189,6 +191,6 @@ def shown(name: str, value: Any) -> str:
 def _decimal(value: Fraction) -> str:
     places = next((n for n in range(2, 13) if (value * 10**n).denominator == 1), None)
     if places is None:
-        return str(value)
+        return "~" + _decimal(Fraction(math.floor(value * 10**6), 10**6))
     whole, part = divmod(int(abs(value) * 10**places), 10**places)
     return f"{'-' if value < 0 else ''}{whole:,}.{part:0{places}}"
