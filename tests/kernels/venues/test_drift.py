@@ -195,3 +195,41 @@ def test_trade_fees_at_the_edges(
 def test_an_adjustment_below_minus_all_of_it_is_refused() -> None:
     assert run(drift.trade_fees, 10**6, 100, 60, -101, 0, 0, 0)[-1] == OUT_OF_RANGE
     assert run(drift.trade_fees, 10**6, 100, 60, I64_MIN, 0, 0, 0)[-1] == OVERFLOW
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (drift.base_to_cover_shortage, (10, 1000, 0, 0, I64_MAX, 10**7)),
+        (drift.base_to_cover_shortage, (10, I64_MAX, 0, 0, 10**6, 10**6)),
+        (drift.base_to_cover_shortage, (10, 10**9, 0, 0, I64_MAX // 2, 10**6)),
+        (drift.base_to_cover_shortage, (10, 1000, 0, 10**7, I64_MAX // 2, 10**6)),
+        (drift.insurance_fee, (10, 1, I64_MAX, 0, 1, 1, 1)),
+        (drift.insurance_fee, (10, 1, 500, 0, I64_MAX, 10**7, 1)),
+        (drift.insurance_fee, (I64_MAX, 1, I64_MAX // 100, 0, 10**12, 10**6, 1)),
+        (drift.socialised_loss_rate, (I64_MIN, 1, 1)),
+        (drift.socialised_loss_rate, (1, I64_MIN, 1)),
+        (drift.socialised_loss_rate, (1, 1, I64_MIN)),
+        (drift.socialised_loss_rate, (1, I64_MAX, 1)),
+        (drift.socialised_loss_rate, (10**10, 1, 0)),
+        (drift.socialised_loss_rate, (10**7, 1, 0)),
+        (drift.unrealised_pnl, (10**9, I64_MAX, 1)),
+        (drift.unrealised_pnl, (I64_MAX, 0, 10**10)),
+        (drift.trade_fees, (I64_MAX, 10**6, 1, 0, 0, 0, 0)),
+        (drift.trade_fees, (I64_MAX, 1, 10**6, 0, 0, 0, 0)),
+        (drift.trade_fees, (I64_MAX, 10**5, 1, 1, 0, 0, 0)),
+        (drift.trade_fees, (I64_MAX, 1, 10**5, 1, 0, 0, 0)),
+        (drift.trade_fees, (I64_MAX, 10**5, 1, 0, 1, 101, 0)),
+        (drift.trade_fees, (I64_MAX, 10**5, 1, 0, 1, 0, 101)),
+    ],
+)
+def test_each_step_beyond_the_range_is_refused(function, arguments: tuple[int, ...]) -> None:  # type: ignore[no-untyped-def]
+    answer = run(function, *arguments)
+    assert answer[-1] == OVERFLOW
+    assert not any(answer)
+
+
+def test_the_house_may_pay_for_a_trade() -> None:
+    given = I64_MAX, 10**5, 0, 0, 1, 100, 100
+    assert run(drift.trade_fees, *given) == (0, 0, -I64_MAX, I64_MAX, I64_MAX, OK)
+    assert run(drift.trade_fees, I64_MAX, 10**5, 10**5, 0, 1, 100, 100)[-1] == OVERFLOW

@@ -216,3 +216,8 @@ def test_open_interest(size_a: int, delta: int, size_b: int, opposite: bool, oth
     else:
         sums = size_a + delta, size_b + delta_b
         assert not all(I64_MIN <= x <= I64_MAX for x in (*sums, wanted or 0))
+
+
+@pytest.mark.parametrize("sizes", [(I64_MAX, 0), (0, I64_MIN)])
+def test_either_side_of_a_match_may_leave_the_range(sizes: tuple[int, int]) -> None:
+    assert run(dydx.open_interest_delta, sizes[0], 1, sizes[1], -1) == (0, OVERFLOW)

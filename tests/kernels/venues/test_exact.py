@@ -53,6 +53,14 @@ def test_every_divisor_past_an_int64(digits: int) -> None:
         assert run(exact.scaled_product, a, b, -digits) == ((wanted, 1) if fits(wanted) else (0, 0))
 
 
+def test_the_largest_power_that_can_fit() -> None:
+    assert run(exact.scaled_product, 3, -3, 18) == (-9 * 10**18, 1)
+    assert run(exact.scaled_product, 1, 10, 18) == (0, 0)
+    assert run(exact.scaled_product, 1, 1, 19) == (0, 0)
+    assert run(exact.scaled_product, 0, 5, 19) == (0, 1)
+    assert run(exact.scaled_product, 10**18, 10**18, -36) == (1, 1)
+
+
 @given(int64s, st.integers(1, I64_MAX))
 def test_gcd(a: int, b: int) -> None:
     assert run(exact.gcd, a, b) == math.gcd(a, b)
