@@ -18,7 +18,7 @@ from kernels.book import within
 from kernels.int128 import divmod128, mul_add128, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, MAX_TIERS
-from kernels.narrow import divmod_floor, share_up
+from kernels.narrow import divmod_by, divmod_floor, magic_of, share_up
 from kernels.types import Record, Rows, Words, wide
 
 RATE_ONE = 1_000_000_000_000
@@ -37,14 +37,44 @@ RISK = np.dtype(
         ("mark", "<i8"),
         ("index_e6", "<i8"),  # with the open hour's accrual
         ("floor_e12", "<i8"),  # least maintenance rate, see `floor_rate_e12`
-        ("scale", "<i8"),
-        ("quote_mul", "<i8"),
-        ("quote_div", "<i8"),
         ("leverage", "<i8"),  # of a position that set none
-        ("spare", "<i8"),
+        ("lot_e6", "<i8"),  # mark * quote_mul: a lot is worth lot_e6 / quote_div
+        ("scale", "<i8"),
+        ("scale_magic", "<i8"),
+        ("scale_shift", "<i8"),
+        ("quote_div", "<i8"),
+        ("quote_magic", "<i8"),
+        ("quote_shift", "<i8"),
+        ("quote_mul", "<i8"),
     ]
 )
-"""What a sweep reads of a market: one cache line."""
+"""What a sweep reads of a market. Written by `put_risk` only, which keeps what is derived in step."""
+
+
+@kernel
+def put_risk(
+    row: Record,
+    mark: int,
+    index_e6: int,
+    floor_e12: int,
+    leverage: int,
+    scale: int,
+    quote_mul: int,
+    quote_div: int,
+) -> None:
+    """Fill a RISK row. A mark outside 0..PRICE_WIDE becomes -1: such a market cannot be valued."""
+    if mark < 0 or mark > PRICE_WIDE:
+        mark = -1
+    row["mark"] = mark
+    row["lot_e6"] = mark * quote_mul
+    row["index_e6"] = index_e6
+    row["floor_e12"] = floor_e12
+    row["leverage"] = leverage
+    row["scale"] = scale
+    row["scale_magic"], row["scale_shift"] = magic_of(scale)
+    row["quote_mul"] = quote_mul
+    row["quote_div"] = quote_div
+    row["quote_magic"], row["quote_shift"] = magic_of(quote_div)
 
 
 @kernel
@@ -157,6 +187,13 @@ def initial_e6(tiers: Rows, leverage: int, notional_e6: int, floor_e12: int) -> 
 
 
 @kernel
+def notional_of(worth: int, rest: int) -> int:
+    """|worth|, up, of a worth rounded down and what that left. The larger of both signs: a branch on the
+    side of a position cannot be foretold."""
+    return max(-worth, worth + min(rest, 1))
+
+
+@kernel
 def valued(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int, int, int]:
     """(worth, notional, ok) in 1e-6 USDC: size * price rounded down, and its absolute value rounded up.
 
@@ -165,11 +202,9 @@ def valued(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int, 
     if price < 0 or price > PRICE_WIDE:
         return 0, 0, 0
     worth, rest, ok = divmod_floor(size, price * quote_mul, 0, quote_div)
-    if ok == 0 or worth >= LIMIT or worth < -LIMIT:
+    if ok == 0 or within(worth) == 0:
         return 0, 0, 0
-    if size < 0:
-        return worth, -worth, 1
-    return worth, (worth + 1 if rest > 0 else worth), 1
+    return worth, notional_of(worth, rest), 1
 
 
 @kernel
@@ -251,17 +286,22 @@ def position_margin(position: Record, risk: Record, tiers: Rows, tier_at: Words)
     size = position["size"]
     if size == 0:
         return position["cash"], 0, 0, within(position["cash"])
-    cash, ok1 = settled_cash(
-        size, position["cash"], position["idx"], position["rem"], risk["index_e6"], risk["scale"]
+    cash, idx, index_e6 = position["cash"], position["idx"], risk["index_e6"]
+    pay, _, ok1 = divmod_by(
+        -size, index_e6 - idx, position["rem"], risk["scale"], risk["scale_magic"], risk["scale_shift"]
     )
-    worth, notional, ok2 = valued(size, risk["mark"], risk["quote_mul"], risk["quote_div"])
-    if ok1 == 0 or ok2 == 0:
+    worth, rest, ok2 = divmod_by(
+        size, risk["lot_e6"], 0, risk["quote_div"], risk["quote_magic"], risk["quote_shift"]
+    )
+    bounded = within(size) + within(cash) + within(idx) + within(index_e6) + within(pay) + within(worth)
+    if ok1 + ok2 + bounded < 8 or risk["mark"] < 0:
         return 0, 0, 0, 0
+    notional = notional_of(worth, rest)
     leverage = wide(position["leverage"])
     if leverage == 0:
         leverage = risk["leverage"]
     top = tier_at[min(max(leverage, 1), LEVERAGE_MAX)]
-    return cash + worth, maintenance_e6(tiers, top, notional, risk["floor_e12"]), notional, 1
+    return cash + pay + worth, maintenance_e6(tiers, top, notional, risk["floor_e12"]), notional, 1
 
 
 @kernel

@@ -9,10 +9,13 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
-from kernels.int128 import mul_add_divmod
+from kernels.int128 import mul_add_divmod, mul_div_ceil
 from kernels.jit import kernel, primitive
 
 RATE_ONE = 1_000_000_000_000
+_MEGA = 1_000_000
+SHORT = 1 << 61
+"""Numerators in -SHORT..SHORT-1 are divided by multiplication."""
 _I64 = types.int64
 _T2 = types.UniTuple(types.int64, 2)
 
@@ -41,6 +44,76 @@ def mul_add_fits(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     return _T2(_I64, _I64, _I64), codegen
 
 
+def _plain_mul_high(a: int, b: int) -> int:
+    return (int(a) * int(b)) >> 64
+
+
+@primitive(_plain_mul_high)
+def mul_high(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """floor(a*b / 2**64)."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64, i128 = ir.IntType(64), ir.IntType(128)
+        product = builder.mul(builder.sext(args[0], i128), builder.sext(args[1], i128))
+        return builder.trunc(builder.ashr(product, ir.Constant(i128, 64)), i64)
+
+    return _I64(_I64, _I64), codegen
+
+
+def _plain_share_up(quote_e6: int, rate_e12: int) -> int:
+    return -(-int(quote_e6) * int(rate_e12) // RATE_ONE)
+
+
+@primitive(_plain_share_up)
+def _share_up(typingctx, quote_e6, rate_e12):  # type: ignore[no-untyped-def]
+    """Schoolbook multiplication in base 1e6: every partial product fits 64 bits, every divisor is a constant."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64 = ir.IntType(64)
+        mega, one = ir.Constant(i64, _MEGA), ir.Constant(i64, RATE_ONE)
+        a, c = builder.udiv(args[0], mega), builder.udiv(args[1], mega)
+        b, d = builder.urem(args[0], mega), builder.urem(args[1], mega)
+        middle = builder.add(builder.mul(a, d), builder.mul(b, c))
+        rest = builder.add(builder.mul(builder.urem(middle, mega), mega), builder.mul(b, d))
+        up = builder.udiv(builder.add(rest, ir.Constant(i64, RATE_ONE - 1)), one)
+        return builder.add(builder.add(builder.mul(a, c), builder.udiv(middle, mega)), up)
+
+    return _I64(_I64, _I64), codegen
+
+
+@kernel
+def share_up(quote_e6: int, rate_e12: int) -> int:
+    """quote_e6 * rate_e12 / 1e12, rounded up. quote_e6: 0 .. 2**63 - 1; rate_e12: 0 .. 1e12."""
+    return _share_up(quote_e6, rate_e12)
+
+
+@kernel
+def magic_of(divisor: int) -> tuple[int, int]:
+    """(magic, shift) with which `divmod_by` divides by 1 <= divisor <= 2**61.
+
+    magic = ceil(2**(62 + shift) / divisor), 2**shift the first power of two not below the divisor. For
+    0 <= x < 2**61 floor(4x * magic / 2**(64 + shift)) is floor(x / divisor): what magic is too large by,
+    less than a divisor, times x stays below 2**(62 + shift) (Granlund and Montgomery 1994, theorem 4.2).
+    """
+    shift = 0
+    while (1 << shift) < divisor:
+        shift += 1
+    magic, _ = mul_div_ceil(1 << 62, 1 << shift, divisor)
+    return magic, shift
+
+
+@kernel
+def divmod_by(a: int, b: int, c: int, divisor: int, magic: int, shift: int) -> tuple[int, int, int]:
+    """`divmod_floor` with the divisor's `magic_of`. In place of a division: two products and two shifts."""
+    value, fits = mul_add_fits(a, b, c)
+    if fits == 0 or value >= SHORT or value < -SHORT:
+        return mul_add_divmod(a, b, c, divisor)
+    # Of a negative the complement is divided, which turns rounding toward zero into rounding down.
+    sign = value >> 63
+    q = (mul_high((value ^ sign) << 2, magic) >> shift) ^ sign
+    return q, value - q * divisor, 1
+
+
 @kernel
 def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
     """(q, r, ok) with a*b + c == q*divisor + r, 0 <= r < divisor. `divisor` > 0. ok = 0: q does not fit."""
@@ -49,20 +122,3 @@ def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
         return mul_add_divmod(a, b, c, divisor)
     q = value // divisor
     return q, value - q * divisor, 1
-
-
-@kernel
-def share_up(quote_e6: int, rate_e12: int) -> int:
-    """quote_e6 * rate_e12 / 1e12, rounded up. quote_e6: 0 .. 2**63 - 1; rate_e12: 0 .. 1e12.
-
-    Schoolbook multiplication in base 1e6: every partial product fits int64, every division is by a
-    constant, so nothing is divided by at run time.
-    """
-    a = quote_e6 // 1_000_000
-    b = quote_e6 - a * 1_000_000
-    c = rate_e12 // 1_000_000
-    d = rate_e12 - c * 1_000_000
-    middle = a * d + b * c
-    carry = middle // 1_000_000
-    rest = (middle - carry * 1_000_000) * 1_000_000 + b * d
-    return a * c + carry + (rest + RATE_ONE - 1) // RATE_ONE

@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.book import within
 from kernels.int128 import add_checked
 from kernels.jit import kernel
 from kernels.margin import RATIO_MAX_E6, liquidatable, position_margin, ratio_e6
-from kernels.narrow import divmod_floor
+from kernels.narrow import divmod_by
 from kernels.types import Rows, Words, wide
 
 FLAG_LIQUIDATABLE, FLAG_FAULT, FLAG_CROSS, FLAG_EMPTY = 1, 2, 4, 8
@@ -25,7 +26,8 @@ def settle_positions(positions: Rows, start: int, stop: int, risk: Rows) -> int:
     """Bring positions start..stop-1 to their market's index_e6, in place: cash, rem and idx. How many could not.
 
     For a copy of the books; those settle on touch. Same sums as any number of touches on the way
-    (`funding.settle`). What cannot is left as it is: |size| or an index past +-2**61, or cash past int64.
+    (`funding.settle`). What cannot is left as it is: its cash or what it is paid lies past +-2**61.
+    Sizes and indices are within +-2**61.
     """
     failed = 0
     for slot in range(start, stop):
@@ -35,12 +37,20 @@ def settle_positions(positions: Rows, start: int, stop: int, risk: Rows) -> int:
         index_e6 = row["index_e6"]
         if idx == index_e6:
             continue
-        pay, rem, ok = divmod_floor(-position["size"], index_e6 - idx, position["rem"], row["scale"])
-        cash, fits = add_checked(position["cash"], pay)
-        if ok == 0 or fits == 0:
+        pay, rem, ok = divmod_by(
+            -position["size"],
+            index_e6 - idx,
+            position["rem"],
+            row["scale"],
+            row["scale_magic"],
+            row["scale_shift"],
+        )
+        cash = position["cash"]
+        # Bounds instead of an exact test for overflow: that one branches on signs, which are random.
+        if ok + within(pay) + within(cash) < 3:
             failed += 1
             continue
-        position["cash"] = cash
+        position["cash"] = cash + pay
         position["rem"] = rem
         position["idx"] = index_e6
     return failed

@@ -100,14 +100,25 @@ def tier_index(rows: np.ndarray) -> np.ndarray:
     return out
 
 
+def scale_of(market: Market) -> tuple[int, int, int]:
+    """Scale, quote_mul and quote_div of a market."""
+    scale = Scale(market.e)
+    return scale.one, scale.mul, scale.div
+
+
 def risk_rows(given: Sequence[Market]) -> np.ndarray:
     """RISK rows of markets."""
     rows = np.zeros(len(given), margin.RISK)
     for row, market in zip(rows, given, strict=True):
-        scale = Scale(market.e)
-        row["mark"], row["index_e6"], row["floor_e12"] = market.mark, market.index_e6, market.floor_e12
-        row["scale"], row["quote_mul"], row["quote_div"] = scale.one, scale.mul, scale.div
-        row["leverage"] = market.leverage
+        run(
+            margin.put_risk,
+            row,
+            market.mark,
+            market.index_e6,
+            market.floor_e12,
+            market.leverage,
+            *scale_of(market),
+        )
     return rows
 
 

@@ -111,7 +111,7 @@ def test_valued(e: int, size: int, price: int) -> None:
     scale = Scale(e)
     exact = model.exact_worth(e, size, price)
     worth, notional, ok = run(margin.valued, size, price, scale.mul, scale.div)
-    assert ok == (0 <= price <= PRICE_WIDE and -LIMIT <= math.floor(exact) < LIMIT)
+    assert ok == (0 <= price <= PRICE_WIDE and -LIMIT <= math.floor(exact) <= LIMIT)
     assert (worth, notional) == ((math.floor(exact), math.ceil(abs(exact))) if ok else (0, 0))
 
 

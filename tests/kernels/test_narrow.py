@@ -32,6 +32,23 @@ def test_divmod_floor(a: int, b: int, c: int, divisor: int) -> None:
     assert run(narrow.divmod_floor, a, b, c, divisor) == ((q, r, 1) if twins.fits(q) else (0, 0, 0))
 
 
+@given(int64s, int64s, int64s, st.one_of(st.integers(0, 18).map(lambda e: 10**e), st.integers(1, 2**61)))
+def test_divmod_by(a: int, b: int, c: int, divisor: int) -> None:
+    magic, shift = run(narrow.magic_of, divisor)
+    assert 2**62 <= magic < 2**63
+    wanted = run(narrow.divmod_floor, a, b, c, divisor)
+    assert run(narrow.divmod_by, a, b, c, divisor, magic, shift) == wanted
+
+
+@given(st.integers(0, 18), st.integers(-(2**61), 2**61 - 1), st.integers(-3, 3))
+def test_divmod_by_of_multiples(e: int, value: int, off: int) -> None:
+    """Next to a multiple of the divisor, where a magic too large or small would show."""
+    divisor = 10**e
+    near = max(-(2**61), min(2**61 - 1, value // divisor * divisor + off))
+    magic, shift = run(narrow.magic_of, divisor)
+    assert run(narrow.divmod_by, near, 1, 0, divisor, magic, shift) == (*divmod(near, divisor), 1)
+
+
 shares = st.one_of(st.sampled_from([0, 1, 10**6 - 1, 10**6, ONE_E12 - 1, ONE_E12]), st.integers(0, ONE_E12))
 quotes = st.one_of(
     st.sampled_from([0, 1, 10**6 - 1, 10**12, 2**61, I64_MAX, I64_MAX - 1]), st.integers(0, I64_MAX)
