@@ -24,7 +24,7 @@ FLOOR_E12 = 2 * 10**9
 
 
 class Books(NamedTuple):
-    """What a sweep takes. risk: RISK[markets]; positions: POSITION[n]; tier_at: int64[1001]."""
+    """What a sweep takes. risk: RISK[markets]; positions: POSITION[n]; tier_at: int64[1001, 4]."""
 
     exponents: NDArray[np.int64]
     risk: Rows
@@ -36,7 +36,7 @@ class Books(NamedTuple):
 
 def tier_table() -> tuple[Rows, NDArray[np.int64]]:
     """(TIER rows of the published tiers up to 100x, their index by leverage)."""
-    rows, index = np.zeros(MAX_TIERS, TIER), np.zeros(LEVERAGE_MAX + 1, np.int64)
+    rows, index = np.zeros(MAX_TIERS, TIER), np.zeros((LEVERAGE_MAX + 1, 4), np.int64)
     for row, tier in zip(rows, TIERS, strict=False):
         row["max_leverage"], row["initial_e12"], row["maintenance_e12"], row["max_notional_e6"] = tier
         row["margin_set"] = 1
@@ -66,7 +66,7 @@ def seeded_books(count: int, markets: int, cross_per_account: int = 0) -> Books:
     positions = np.zeros(count, POSITION)
     market = random.integers(0, markets, count)
     leverage = random.choice([10, 20, 50, 100], count)
-    limit = tiers["max_notional_e6"][tier_at[leverage]]
+    limit = tiers["max_notional_e6"][tier_at[leverage, 0]]
     notional = np.exp(random.normal(math.log(5_000 * USDC), 1.0, count))
     notional = np.where(limit > 0, np.minimum(notional, limit * 0.95), notional)
     lot = risk["lot_e6"][market] / risk["quote_div"][market]
@@ -106,7 +106,8 @@ class Columns:
         self.lot = risk["lot_e6"] / risk["quote_div"]
         self.index, self.scale = risk["index_e6"].astype(np.float64), risk["scale"].astype(np.float64)
         self.floor = risk["floor_e12"] / 1e12
-        self.rates, self.tier_at = books.tiers["maintenance_e12"] / 1e12, books.tier_at
+        self.rates = books.tiers["maintenance_e12"] / 1e12
+        self.tier_at = np.ascontiguousarray(books.tier_at[:, 0])
         limits = books.tiers["max_notional_e6"].astype(np.float64)
         self.limits = np.where(limits > 0, limits, np.inf)
 
@@ -179,7 +180,7 @@ class DecimalSweep:
             )
             for row in books.risk
         ]
-        self.tier_at = books.tier_at.tolist()
+        self.tier_at = books.tier_at[:, 0].tolist()
         self.tiers = [(Decimal(t.maintenance_e12).scaleb(-12), Decimal(t.max_notional_e6)) for t in TIERS]
 
     def sweep(self, rows: list[DecimalRow]) -> list[tuple[int, bool]]:

@@ -18,7 +18,7 @@ from kernels.book import within
 from kernels.int128 import divmod128, mul_add128, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, MAX_TIERS
-from kernels.narrow import divmod_by, divmod_floor, magic_of, share_up
+from kernels.narrow import divmod_by, divmod_floor, magic_of, rate_magic, share_by, share_up
 from kernels.types import Record, Rows, Words, wide
 
 RATE_ONE = 1_000_000_000_000
@@ -37,6 +37,7 @@ RISK = np.dtype(
         ("mark", "<i8"),
         ("index_e6", "<i8"),  # with the open hour's accrual
         ("floor_e12", "<i8"),  # least maintenance rate, see `floor_rate_e12`
+        ("floor_magic", "<i8"),
         ("leverage", "<i8"),  # of a position that set none
         ("lot_e6", "<i8"),  # mark * quote_mul: a lot is worth lot_e6 / quote_div
         ("scale", "<i8"),
@@ -62,13 +63,18 @@ def put_risk(
     quote_mul: int,
     quote_div: int,
 ) -> None:
-    """Fill a RISK row. A mark outside 0..PRICE_WIDE becomes -1: such a market cannot be valued."""
+    """Fill a RISK row. A mark outside 0..PRICE_WIDE becomes -1: such a market cannot be valued.
+
+    floor_e12: 0 .. 1e12; what lies outside is brought there.
+    """
+    floor_e12 = min(max(floor_e12, 0), RATE_ONE)
     if mark < 0 or mark > PRICE_WIDE:
         mark = -1
     row["mark"] = mark
     row["lot_e6"] = mark * quote_mul
     row["index_e6"] = index_e6
     row["floor_e12"] = floor_e12
+    row["floor_magic"] = rate_magic(floor_e12)
     row["leverage"] = leverage
     row["scale"] = scale
     row["scale_magic"], row["scale_shift"] = magic_of(scale)
@@ -116,9 +122,21 @@ def held_tier(tiers: Rows, leverage: int) -> int:
 
 @kernel
 def index_tiers(tiers: Rows, tier_at: Words) -> None:
-    """tier_at[leverage] = `held_tier`. tier_at: int64[LEVERAGE_MAX + 1]."""
+    """Write for each leverage: `held_tier`, its maintenance rate, that rate's magic, its limit (or LIMIT).
+
+    tier_at: int64[LEVERAGE_MAX + 1, 4]: what a sweep reads of the tiers, side by side.
+    """
     for leverage in range(tier_at.shape[0]):
-        tier_at[leverage] = held_tier(tiers, leverage)
+        top = held_tier(tiers, leverage)
+        rate, limit = RATE_ONE, LIMIT
+        if top >= 0:
+            rate = tiers[top]["maintenance_e12"]
+            if top > 0 and tiers[top]["max_notional_e6"] > 0:
+                limit = min(LIMIT, tiers[top]["max_notional_e6"])
+        tier_at[leverage, 0] = top
+        tier_at[leverage, 1] = rate
+        tier_at[leverage, 2] = rate_magic(rate)
+        tier_at[leverage, 3] = limit
 
 
 @kernel
@@ -281,6 +299,12 @@ def ratio_e6(equity: int, maintenance: int) -> int:
 
 
 @kernel
+def bare(value: int) -> int:
+    """value, or its complement if it is negative: below 2**61 exactly from -2**61 to 2**61 - 1."""
+    return value ^ (value >> 63)
+
+
+@kernel
 def position_margin(position: Record, risk: Record, tiers: Rows, tier_at: Words) -> tuple[int, int, int, int]:
     """(equity, maintenance, notional, ok) of a POSITION at its market's RISK row. Without size: its cash."""
     size = position["size"]
@@ -293,15 +317,21 @@ def position_margin(position: Record, risk: Record, tiers: Rows, tier_at: Words)
     worth, rest, ok2 = divmod_by(
         size, risk["lot_e6"], 0, risk["quote_div"], risk["quote_magic"], risk["quote_shift"]
     )
-    bounded = within(size) + within(cash) + within(idx) + within(index_e6) + within(pay) + within(worth)
-    if ok1 + ok2 + bounded < 8 or risk["mark"] < 0:
+    # One comparison for six bounds: the bits of a number, or of its complement if it is negative.
+    bits = bare(size) | bare(cash) | bare(idx) | bare(index_e6) | bare(pay) | bare(worth)
+    if ok1 + ok2 < 2 or bits >= LIMIT or risk["mark"] < 0:
         return 0, 0, 0, 0
     notional = notional_of(worth, rest)
     leverage = wide(position["leverage"])
     if leverage == 0:
         leverage = risk["leverage"]
-    top = tier_at[min(max(leverage, 1), LEVERAGE_MAX)]
-    return cash + pay + worth, maintenance_e6(tiers, top, notional, risk["floor_e12"]), notional, 1
+    tier = tier_at[min(max(leverage, 1), LEVERAGE_MAX)]
+    floor_e12 = risk["floor_e12"]
+    if notional <= tier[3]:
+        need = share_by(notional, max(tier[1], floor_e12), max(tier[2], risk["floor_magic"]))
+    else:
+        need = maintenance_e6(tiers, tier[0], notional, floor_e12)
+    return cash + pay + worth, need, notional, 1
 
 
 @kernel

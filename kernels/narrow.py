@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
-from kernels.int128 import mul_add_divmod, mul_div_ceil
+from kernels.int128 import mul_add_divmod, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel, primitive
 
 RATE_ONE = 1_000_000_000_000
@@ -87,6 +87,38 @@ def share_up(quote_e6: int, rate_e12: int) -> int:
     return _share_up(quote_e6, rate_e12)
 
 
+def _plain_share_by(quote_e6: int, rate_e12: int, magic: int) -> int:
+    return -(-int(quote_e6) * int(rate_e12) // RATE_ONE)
+
+
+@primitive(_plain_share_by)
+def share_by(typingctx, quote_e6, rate_e12, magic):  # type: ignore[no-untyped-def]
+    """`share_up` of quote_e6 < 2**61 with the rate's `rate_magic`.
+
+    The magic product is the quotient or one less, since magic is too small by less than 1 and
+    quote / 2**62 < 1/2. What is left is under 2e12 and so exact in 64 wrapping bits; it tells by how much
+    to round up.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64, i128 = ir.IntType(64), ir.IntType(128)
+        one = ir.Constant(i64, RATE_ONE)
+        product = builder.mul(builder.zext(args[0], i128), builder.zext(args[2], i128))
+        q = builder.trunc(builder.lshr(product, ir.Constant(i128, 62)), i64)
+        rest = builder.sub(builder.mul(args[0], args[1]), builder.mul(q, one))
+        q = builder.add(q, builder.zext(builder.icmp_signed(">", rest, ir.Constant(i64, 0)), i64))
+        return builder.add(q, builder.zext(builder.icmp_signed(">", rest, one), i64))
+
+    return _I64(_I64, _I64, _I64), codegen
+
+
+@kernel
+def rate_magic(rate_e12: int) -> int:
+    """floor(rate_e12 * 2**62 / 1e12), for `share_by`. rate_e12: 0 .. 1e12. Of a larger rate never smaller."""
+    magic, _ = mul_div_floor(rate_e12, 1 << 62, RATE_ONE)
+    return magic
+
+
 @kernel
 def magic_of(divisor: int) -> tuple[int, int]:
     """(magic, shift) with which `divmod_by` divides by 1 <= divisor <= 2**61.
@@ -106,11 +138,12 @@ def magic_of(divisor: int) -> tuple[int, int]:
 def divmod_by(a: int, b: int, c: int, divisor: int, magic: int, shift: int) -> tuple[int, int, int]:
     """`divmod_floor` with the divisor's `magic_of`. In place of a division: two products and two shifts."""
     value, fits = mul_add_fits(a, b, c)
-    if fits == 0 or value >= SHORT or value < -SHORT:
-        return mul_add_divmod(a, b, c, divisor)
     # Of a negative the complement is divided, which turns rounding toward zero into rounding down.
     sign = value >> 63
-    q = (mul_high((value ^ sign) << 2, magic) >> shift) ^ sign
+    bare = value ^ sign
+    if fits == 0 or bare >= SHORT:
+        return mul_add_divmod(a, b, c, divisor)
+    q = (mul_high(bare << 2, magic) >> shift) ^ sign
     return q, value - q * divisor, 1
 
 

@@ -95,7 +95,7 @@ def tier_rows(tiers: Sequence[Tier]) -> np.ndarray:
 
 def tier_index(rows: np.ndarray) -> np.ndarray:
     """tier_at of those rows."""
-    out = np.zeros(margin.LEVERAGE_MAX + 1, np.int64)
+    out = np.zeros((margin.LEVERAGE_MAX + 1, 4), np.int64)
     margin.index_tiers(rows, out)
     return out
 

@@ -43,7 +43,7 @@ def test_held_tier_and_its_index(tiers: list[Tier], leverage: int) -> None:
     wanted = model.held_tier(tiers, leverage)
     assert run(margin.held_tier, rows, leverage) == wanted
     if 0 <= leverage <= 1000:
-        assert tier_index(rows)[leverage] == wanted
+        assert tier_index(rows)[leverage, 0] == wanted
 
 
 def test_no_tier_asks_for_all_of_it() -> None:

@@ -55,6 +55,18 @@ quotes = st.one_of(
 )
 
 
+@kernel
+def share_by(quote_e6: int, rate_e12: int, magic: int) -> int:
+    return narrow.share_by(quote_e6, rate_e12, magic)
+
+
+@given(st.one_of(st.sampled_from([0, 1, 2**61 - 1]), st.integers(0, 2**61 - 1)), shares)
+def test_share_by(quote_e6: int, rate_e12: int) -> None:
+    magic = run(narrow.rate_magic, rate_e12)
+    wanted = math.ceil(Fraction(quote_e6 * rate_e12, ONE_E12))
+    assert run(share_by, quote_e6, rate_e12, magic) == wanted
+
+
 @given(quotes, shares)
 def test_share_up(quote_e6: int, rate_e12: int) -> None:
     assert run(narrow.share_up, quote_e6, rate_e12) == math.ceil(Fraction(quote_e6 * rate_e12, ONE_E12))
