@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels import liquidation, margin
+from kernels import liquidation, liquidation_price, margin
 from kernels.layouts import LIMIT
 from kernels.liquidation import FULL_BELOW_E6, SCORE_MAX, TARGET_E6
 from relayer.verify import model_margin as model
@@ -266,8 +266,8 @@ def test_liquidation_price_is_where_candidates_begin(e: int) -> None:
     mark = 2 * 10**8
     held = -math.floor(model.exact_worth(e, size, mark)) * 95 // 100
     rows = tier_rows(PUBLISHED)
-    price, status = run(margin.liquidation_price, size, held, rows, 0, 0, scale.mul, scale.div)
-    assert status == margin.PRICE_FOUND
+    price, status = run(liquidation_price.liquidation_price, size, held, rows, 0, 0, scale.mul, scale.div)
+    assert status == liquidation_price.PRICE_FOUND
     for at, wanted in ((price, 0), (price - 1, 1)):
         worth, notional, _ = run(margin.valued, size, at, scale.mul, scale.div)
         need = run(margin.maintenance_e6, rows, 0, notional, 0)

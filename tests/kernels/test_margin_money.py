@@ -9,9 +9,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kernels import funding, margin
+from kernels import funding, liquidation_price, margin
 from kernels.layouts import LIMIT, PRICE_MAX
-from kernels.margin import PRICE_ALWAYS, PRICE_BEYOND, PRICE_FOUND, PRICE_NEVER, PRICE_WIDE, RATIO_MAX_E6
+from kernels.liquidation_price import PRICE_ALWAYS, PRICE_BEYOND, PRICE_FOUND, PRICE_NEVER
+from kernels.margin import PRICE_WIDE, RATIO_MAX_E6
 from relayer.verify import model_margin as model
 from relayer.verify.model_margin import Holding, Market, Tier
 from tests.kernels import twins
@@ -194,7 +195,9 @@ def test_liquidation_price(e: int, data: st.DataObject, tiers: list[Tier], lever
     rows, scale = tier_rows(tiers), Scale(e)
     top = model.held_tier(tiers, leverage)
     slices = model.slices_of(tiers, top, floor)
-    price, status = run(margin.liquidation_price, size, held, rows, top, floor, scale.mul, scale.div)
+    price, status = run(
+        liquidation_price.liquidation_price, size, held, rows, top, floor, scale.mul, scale.div
+    )
     assert (price, status) == model.liquidation_price(e, size, held, slices)
     if status != PRICE_FOUND:
         assert price == 0
@@ -213,13 +216,13 @@ def test_bankruptcy_price(e: int, data: st.DataObject, near: int) -> None:
     size = data.draw(sizes_of(e))
     held = -math.floor(model.exact_worth(e, size, near)) + data.draw(st.integers(-1000, 1000))
     scale = Scale(e)
-    price, status = run(margin.bankruptcy_price, size, held, scale.mul, scale.div)
+    price, status = run(liquidation_price.bankruptcy_price, size, held, scale.mul, scale.div)
     assert (price, status) == model.bankruptcy_price(e, size, held)
     if status == PRICE_FOUND:
         assert surplus(e, size, held, price, FREE) >= 0
         assert surplus(e, size, held, price - (1 if size > 0 else -1), FREE) < 0
         wall, found = run(
-            margin.liquidation_price, size, held, tier_rows(PUBLISHED), 0, 0, scale.mul, scale.div
+            liquidation_price.liquidation_price, size, held, tier_rows(PUBLISHED), 0, 0, scale.mul, scale.div
         )
         assert found != PRICE_FOUND or (wall >= price if size > 0 else wall <= price)
 
@@ -228,8 +231,8 @@ def test_bankruptcy_price(e: int, data: st.DataObject, near: int) -> None:
 def test_prices_of_extremes_end_and_say_so(size: int, held: int, e: int) -> None:
     rows, scale = tier_rows(PUBLISHED), Scale(e)
     for price, status in (
-        run(margin.liquidation_price, size, held, rows, 2, 0, scale.mul, scale.div),
-        run(margin.bankruptcy_price, size, held, scale.mul, scale.div),
+        run(liquidation_price.liquidation_price, size, held, rows, 2, 0, scale.mul, scale.div),
+        run(liquidation_price.bankruptcy_price, size, held, scale.mul, scale.div),
     ):
         assert 0 <= price <= PRICE_WIDE
         assert status in (PRICE_NEVER, PRICE_FOUND, PRICE_ALWAYS, PRICE_BEYOND)
@@ -242,16 +245,19 @@ def test_prices_of_extremes_end_and_say_so(size: int, held: int, e: int) -> None
 def test_liquidation_price_by_hand(side: int, price: int, status: int) -> None:
     """One lot at 100 USD with 10 USDC behind it at 20x: P = (100 - 10) / 0.975, and (100 + 10) / 1.025."""
     held = -side * 100 * USDC + 10 * USDC
-    assert run(margin.liquidation_price, side, held, tier_rows(PUBLISHED), 0, 0, 1, 1) == (price, status)
+    assert run(liquidation_price.liquidation_price, side, held, tier_rows(PUBLISHED), 0, 0, 1, 1) == (
+        price,
+        status,
+    )
 
 
 def test_fully_paid_longs_have_no_price_and_the_ruined_every_one() -> None:
     rows = tier_rows(PUBLISHED)
-    assert run(margin.liquidation_price, 5, 0, rows, 0, 0, 1, 1) == (0, PRICE_NEVER)
-    assert run(margin.liquidation_price, 0, -5, rows, 0, 0, 1, 1) == (0, PRICE_NEVER)
-    assert run(margin.liquidation_price, -5, 0, rows, 0, 0, 1, 1) == (0, PRICE_ALWAYS)
-    assert run(margin.liquidation_price, 5, -1, rows, -1, 0, 1, 1) == (0, PRICE_ALWAYS)
-    assert run(margin.liquidation_price, -1, 10**18, rows, 0, 0, 1, 1) == (0, PRICE_BEYOND)
+    assert run(liquidation_price.liquidation_price, 5, 0, rows, 0, 0, 1, 1) == (0, PRICE_NEVER)
+    assert run(liquidation_price.liquidation_price, 0, -5, rows, 0, 0, 1, 1) == (0, PRICE_NEVER)
+    assert run(liquidation_price.liquidation_price, -5, 0, rows, 0, 0, 1, 1) == (0, PRICE_ALWAYS)
+    assert run(liquidation_price.liquidation_price, 5, -1, rows, -1, 0, 1, 1) == (0, PRICE_ALWAYS)
+    assert run(liquidation_price.liquidation_price, -1, 10**18, rows, 0, 0, 1, 1) == (0, PRICE_BEYOND)
 
 
 @given(markets(), st.data())
