@@ -182,10 +182,11 @@ def out_of_room(rooms: Rooms, start: int, stop: int, widest_e9: int, out: Words)
     widest = np.int32(widest_e9)
     for block in range(start, stop, BLOCK):
         end = min(block + BLOCK, stop)
-        hits = 0
+        # An unsigned index is not tested for counting from the end, so that the loop becomes vectors.
+        least = widest
         for u in range(block, end):
-            hits += rooms[u] < widest
-        if hits > 0:
+            least = min(least, rooms[np.uint64(u)])
+        if least < widest:
             for u in range(block, end):
                 if rooms[u] < widest:
                     out[found] = u
