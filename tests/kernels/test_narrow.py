@@ -1,0 +1,72 @@
+"""The short ways of exact arithmetic give the answers of the long ones."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels import narrow
+from kernels.jit import kernel
+from tests.kernels import twins
+from tests.kernels.entries import divisors, int64s, run
+from tests.kernels.twins import I64_MAX, ONE_E12
+
+
+@kernel
+def mul_add_fits(a: int, b: int, c: int) -> tuple[int, int]:
+    return narrow.mul_add_fits(a, b, c)
+
+
+@given(int64s, int64s, int64s)
+def test_products_that_fit(a: int, b: int, c: int) -> None:
+    fits = twins.fits(a * b) and twins.fits(a * b + c)
+    assert run(mul_add_fits, a, b, c) == ((a * b + c, 1) if fits else (0, 0))
+
+
+@given(int64s, int64s, int64s, divisors)
+def test_divmod_floor(a: int, b: int, c: int, divisor: int) -> None:
+    q, r = divmod(a * b + c, divisor)
+    assert run(narrow.divmod_floor, a, b, c, divisor) == ((q, r, 1) if twins.fits(q) else (0, 0, 0))
+
+
+@given(int64s, int64s, int64s, st.one_of(st.integers(0, 18).map(lambda e: 10**e), st.integers(1, 2**61)))
+def test_divmod_by(a: int, b: int, c: int, divisor: int) -> None:
+    magic, shift = run(narrow.magic_of, divisor)
+    assert 2**62 <= magic < 2**63
+    wanted = run(narrow.divmod_floor, a, b, c, divisor)
+    assert run(narrow.divmod_by, a, b, c, divisor, magic, shift) == wanted
+
+
+@given(st.integers(0, 18), st.integers(-(2**61), 2**61 - 1), st.integers(-3, 3))
+def test_divmod_by_of_multiples(e: int, value: int, off: int) -> None:
+    """Next to a multiple of the divisor, where a magic too large or small would show."""
+    divisor = 10**e
+    near = max(-(2**61), min(2**61 - 1, value // divisor * divisor + off))
+    magic, shift = run(narrow.magic_of, divisor)
+    assert run(narrow.divmod_by, near, 1, 0, divisor, magic, shift) == (*divmod(near, divisor), 1)
+
+
+shares = st.one_of(st.sampled_from([0, 1, 10**6 - 1, 10**6, ONE_E12 - 1, ONE_E12]), st.integers(0, ONE_E12))
+quotes = st.one_of(
+    st.sampled_from([0, 1, 10**6 - 1, 10**12, 2**61, I64_MAX, I64_MAX - 1]), st.integers(0, I64_MAX)
+)
+
+
+@kernel
+def share_by(quote_e6: int, rate_e12: int, magic: int) -> int:
+    return narrow.share_by(quote_e6, rate_e12, magic)
+
+
+@given(st.one_of(st.sampled_from([0, 1, 2**61 - 1]), st.integers(0, 2**61 - 1)), shares)
+def test_share_by(quote_e6: int, rate_e12: int) -> None:
+    magic = run(narrow.rate_magic, rate_e12)
+    wanted = math.ceil(Fraction(quote_e6 * rate_e12, ONE_E12))
+    assert run(share_by, quote_e6, rate_e12, magic) == wanted
+
+
+@given(quotes, shares)
+def test_share_up(quote_e6: int, rate_e12: int) -> None:
+    assert run(narrow.share_up, quote_e6, rate_e12) == math.ceil(Fraction(quote_e6 * rate_e12, ONE_E12))
