@@ -65,6 +65,7 @@ TABLE = (
         "verify", "engine.app.verify:command", "Recompute everything from the journal and the chain; compare."
     ),
     Entry("prove", "engine.app.prove:command", "Print and check the inclusion proof of one fill."),
+    Entry("book", "engine.app.book:command", "Rebuild the order book of a capture: best, impact, premium."),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),
