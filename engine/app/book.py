@@ -23,18 +23,20 @@ _HEADER = f"{'UTC':>19} {'bid':>12} {'ask':>12} {'impact bid':>12} {'impact ask'
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--notional", default=10_000, show_default=True, help="Impact notional in USD.")
 @click.option("--index", help="Index price in USD; without it, the last trade stands in.")
+@click.option("--premium", "rule", type=click.Choice(["impact", "dydx"]), default="impact", show_default=True)
 @click.option("--every", default=1, show_default=True, help="Seconds between lines.")
-def command(files: Sequence[Path], notional: int, index: str | None, every: int) -> None:
+def command(files: Sequence[Path], notional: int, index: str | None, rule: str, every: int) -> None:
     """Rebuild the order book of a capture and print best, impact and premium.
 
     FILES: a Binance raw capture with a REST snapshot, files that continue it, a Hyperliquid l2Book capture
     or a Tardis book snapshot table. Premium = (max(impact bid - index, 0) - max(index - impact ask, 0)) /
-    index, per 8 h. Fails if a best price differs from bookTicker's or an update is missing.
+    index, or by dYdX's rule for its block votes. Fails if a best price differs from bookTicker's or an
+    update is missing.
     """
     if notional <= 0 or every <= 0:
         raise UsageError("--notional and --every must be above 0")
     rebuilt = Rebuilt()
-    table = _Table(rebuilt, notional, index, every)
+    table = _Table(rebuilt, notional, index, rule, every)
     checked = differing = 0
     first = ""
     click.echo(_HEADER)
@@ -60,8 +62,9 @@ def command(files: Sequence[Path], notional: int, index: str | None, every: int)
 class _Table:
     """Prints a line whenever `every` seconds of the capture's own clock have passed."""
 
-    def __init__(self, rebuilt: Rebuilt, notional: int, index: str | None, every: int) -> None:
-        self._rebuilt, self._notional, self._index, self._every = rebuilt, notional, index, every
+    def __init__(self, rebuilt: Rebuilt, notional: int, index: str | None, rule: str, every: int) -> None:
+        self._rebuilt, self._notional, self._index = rebuilt, notional, index
+        self._rule, self._every = rule, every
         self._last_trade = ""
         self._shown = 0
 
@@ -95,6 +98,9 @@ class _Table:
             raise UsageError(f"--index: {error}") from error
         if index <= 0:
             raise UsageError("--index must be above 0")
+        if self._rule == "dydx":
+            ppm = self._rebuilt.book.premium_ppm(index, self._notional, self._rebuilt.contract_usd)
+            return "-" if ppm is None else f"{Decimal(ppm).scaleb(-4):.4f} %"
         apart = max(bid - index, 0) - max(index - ask, 0) if bid and ask else 0
         return f"{Decimal(premium_e12(index + apart, index)).scaleb(-10):.8f} %"
 

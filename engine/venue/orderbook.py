@@ -21,6 +21,7 @@ from engine.venue.columns import split_header
 from engine.venue.scales import BadField, parse_decimal
 from engine.venue.textfile import open_text
 from kernels import orderbook as kernel
+from kernels.types import Words
 
 CAPACITY: Final = 1 << 14
 """Levels of a side. Binance sends 1,000 at first; a day of updates leaves a few thousand."""
@@ -31,6 +32,7 @@ _LINE = re.compile(r"[0-9]{13,19} \{", re.ASCII)
 _INVERSE: Final = re.compile(r"([A-Z0-9]+)USD_(PERP|[0-9]{6})", re.ASCII)
 _INVERSE_USD: Final = {"BTC": 100}
 _LINEAR_EXP: Final = 6
+_LIMIT_PPM: Final = 1_000_000
 
 Level = Sequence[str]
 
@@ -108,18 +110,27 @@ class OrderBook:
 
         contract_usd: sizes are inverse contracts of so many USD, turned into 1e-6 of the base first.
         """
+        levels, notional = self._linear_view(notional_usd, contract_usd)
+        price, status = kernel.impact_price(levels, self._rows[0], side, notional, 0)
+        return int(price) if status == kernel.PRICED else 0
+
+    def premium_ppm(self, index: int, notional_usd: int, contract_usd: int = 0) -> int | None:
+        """dYdX's premium of this book over `index`, a price in its units, within +-100 %; None: refused."""
+        levels, notional = self._linear_view(notional_usd, contract_usd)
+        value, ok = kernel.book_premium_ppm(levels, self._rows[0], index, notional, 0, _LIMIT_PPM)
+        return int(value) if ok else None
+
+    def _linear_view(self, notional_usd: int, contract_usd: int) -> tuple[Words, int]:
+        """(levels with linear sizes, notional in price units times size units; -1 where either is too large)."""
         levels, places = self._levels, self.size_decimals
         if contract_usd:
             places = _LINEAR_EXP
             above = contract_usd * 10 ** (self.price_decimals + _LINEAR_EXP - self.size_decimals)
-            if kernel.linear_levels(self._levels, self._rows[0], above, self._linear) == 0:
-                return 0
             levels = self._linear
+            if kernel.linear_levels(self._levels, self._rows[0], above, levels) == 0:
+                return levels, -1
         notional = notional_usd * 10 ** (self.price_decimals + places)
-        if notional >= _LIMIT:
-            return 0
-        price, status = kernel.impact_price(levels, self._rows[0], side, notional, 0)
-        return int(price) if status == kernel.PRICED else 0
+        return levels, notional if notional < _LIMIT else -1
 
     def _integers(self, event: Event) -> Any:
         rows = [(kernel.BIDS, *self._level(level)) for level in event.bids]
@@ -249,9 +260,8 @@ def _message(row: int, received_ns: int, body: dict[str, Any]) -> Event | None:
     """The event of a decoded line, or None for a message that is about something else."""
     if "lastUpdateId" in body:
         ids = 0, int(body["lastUpdateId"])
-        return Event(
-            row, received_ns, "snapshot", body["bids"], body["asks"], *ids, 0, body.get("symbol", "")
-        )
+        sides = _pairs(body["bids"]), _pairs(body["asks"])
+        return Event(row, received_ns, "snapshot", *sides, *ids, 0, body.get("symbol", ""))
     data: Any = body.get("data")
     if body.get("channel") == "l2Book":
         bids, asks = ([(level["px"], level["sz"]) for level in side] for side in data["levels"])
@@ -261,7 +271,7 @@ def _message(row: int, received_ns: int, body: dict[str, Any]) -> Event | None:
     kind = data.get("e")
     if kind == "depthUpdate":
         ids3 = int(data["U"]), int(data["u"]), int(data["pu"])
-        return Event(row, received_ns, "update", data["b"], data["a"], *ids3, data["s"])
+        return Event(row, received_ns, "update", _pairs(data["b"]), _pairs(data["a"]), *ids3, data["s"])
     if kind == "bookTicker":
         best = [(data["b"], data["B"])], [(data["a"], data["A"])]
         return Event(row, received_ns, "ticker", *best, 0, int(data["u"]), 0, data["s"])
@@ -296,11 +306,17 @@ def _tardis_side(places: dict[str, int], side: str) -> list[tuple[int, int]]:
     return out
 
 
+def _pairs(levels: Any) -> list[Level]:
+    return [(price, size) for price, size in levels]
+
+
 def _places(text: str) -> int:
-    return len(text.partition(".")[2])
+    return len(text.partition(".")[2]) if isinstance(text, str) else 0
 
 
 def _integer(text: str, decimals: int) -> int:
+    if not isinstance(text, str):
+        raise BadField(f"{text!r} is not a decimal in quotes")
     mantissa, own = parse_decimal(text)
     if own > decimals:
         raise BadField(f"{text[:40]!r} has more decimals than the {decimals} of the snapshot")
