@@ -327,6 +327,30 @@ def test_one_far_of_three_changes_nothing_and_two_far_outvote_one() -> None:
     assert rounds.one(at(3, 300, 900), NOW + 3 * SECOND)[0] == HELD
 
 
+def test_only_a_vote_that_is_too_far_and_nothing_else_speaks_for_a_jump() -> None:
+    """Old votes and votes of too few samples do not outweigh the primary; one of just enough does."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    late = NOW + 20 * SECOND
+    old = at(20, 300) + at(0, 400, 400)
+    assert rounds.one(old, late)[:2] == (twins.PRIMARY, 300_000_000)
+    thin = at(20, 300) + [vote._replace(samples=0) for vote in at(20, 400, 400)]
+    assert rounds.one(thin, late)[:2] == (twins.PRIMARY, 300_000_000)
+    just = at(20, 300) + [vote._replace(samples=1) for vote in at(20, 400, 400)]
+    assert rounds.one(just, late)[0] == HELD
+    assert rounds.twins[0].agreements == 1
+
+
+def test_the_band_starts_at_the_moment_of_the_reference() -> None:
+    """At 1 ppm a nanosecond: nothing in the same instant nor before it, 300 a nanosecond later."""
+    for later, status in ((-1, HELD), (0, HELD), (1, twins.PRIMARY)):
+        rounds = Rounds(Rules(band_ppm=0, band_ppm_s=10**9))
+        rounds.one(at(0, 300, 300), NOW)
+        wanted = (status if later >= 0 else twins.NONE), later >= 0
+        got = rounds.one([GOOD._replace(price=300_000_300)], NOW + later)
+        assert (got[0], got[1] > 0) == wanted
+
+
 def test_a_lone_primary_is_not_believed_about_a_jump() -> None:
     """It waits until the band is wide enough: 20 % after 200 s."""
     rounds = Rounds()
