@@ -81,7 +81,7 @@ def hear_jump(
     if newest_ns <= state["jump_ns"] and state["agreements"] > 0:
         return STATUS_NONE, 0, 0
     close = abs(price - state["jump"]) <= band_of(state["jump"], 0, rules["band_ppm"], 0)
-    state["agreements"] = state["agreements"] + 1 if state["agreements"] > 0 and close else 1
+    state["agreements"] = state["agreements"] + 1 if close else 1
     state["jump"] = price
     state["jump_ns"] = newest_ns
     if state["agreements"] < rules["rearm"]:

@@ -31,6 +31,7 @@ _LIMIT: Final = 1 << 62
 _LINE = re.compile(r"[0-9]{13,19} \{", re.ASCII)
 _INVERSE: Final = re.compile(r"([A-Z0-9]+)USD_(PERP|[0-9]{6})", re.ASCII)
 _INVERSE_USD: Final = {"BTC": 100}
+_INVERSE_USD_OTHERS: Final = 10  # as in binance_raw: contract specifications of COIN-M futures
 _LINEAR_EXP: Final = 6
 _LIMIT_PPM: Final = 1_000_000
 
@@ -157,7 +158,7 @@ class Rebuilt:
     def contract_usd(self) -> int:
         """USD of one contract of an inverse market, 0 for a linear one."""
         inverse = _INVERSE.fullmatch(self.symbol)
-        return _INVERSE_USD.get(inverse[1], 0) if inverse else 0
+        return _INVERSE_USD.get(inverse[1], _INVERSE_USD_OTHERS) if inverse else 0
 
 
 class Check(NamedTuple):

@@ -341,6 +341,32 @@ def test_only_a_vote_that_is_too_far_and_nothing_else_speaks_for_a_jump() -> Non
     assert rounds.twins[0].agreements == 1
 
 
+def test_agreement_ends_at_the_base_band_and_counts_new_observations_only() -> None:
+    """440 is within 10 % of 400 and 484.1 is not within 10 % of 440; what was counted once may start anew."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    rounds.one(at(1, 400, 400, 400), NOW + SECOND)
+    rounds.one(at(2, 440, 440, 440), NOW + 2 * SECOND)
+    assert rounds.twins[0].agreements == 2
+    rounds.one([v._replace(price=484_000_001) for v in at(3, 1, 1, 1)], NOW + 3 * SECOND)
+    assert rounds.twins[0].agreements == 1
+    rounds.one([], NOW + 4 * SECOND)
+    rounds.one(at(3, 500, 500, 500), NOW + 5 * SECOND)
+    assert rounds.twins[0].agreements == 1
+
+
+def test_a_jump_is_decided_by_all_votes_of_its_own_market() -> None:
+    """Market 1 jumps with one provider left behind, who votes too: three voices, not two."""
+    rounds = Rounds(Rules(rearm=1), markets=2)
+    rounds.decide([at(0, 300, 300, 300), at(0, 300, 300, 300)], NOW)
+    quiet, jumped = at(1, 300, 300, 300), at(1, 400, 300, 400)
+    got = rounds.decide([quiet, jumped], NOW + SECOND)
+    assert [(status, price) for status, price, _ in got] == [
+        (twins.OK, 300_000_000),
+        (twins.OK, 400_000_000),
+    ]
+
+
 def test_the_band_starts_at_the_moment_of_the_reference() -> None:
     """At 1 ppm a nanosecond: nothing in the same instant nor before it, 300 a nanosecond later."""
     for later, status in ((-1, HELD), (0, HELD), (1, twins.PRIMARY)):
