@@ -205,6 +205,14 @@ def test_premium_is_refused_or_exact(
     assert got[1] == 1 or not (-18 <= exponent <= -10 and 0 < index < 2**42 and 0 <= notional < 2**42)
 
 
+def test_premium_refuses_by_exponent_and_where_sizes_do_not_add_up() -> None:
+    pair = Pair()
+    pair.snapshot([(0, 10, 2**63 - 1), (0, 9, 2**63 - 1)])
+    for exponent, wanted in ((-19, (0, 0)), (-18, (10**6, 1)), (18, (10**6, 1)), (19, (0, 0))):
+        assert pair.premium(5, 0, exponent, 10**6) == wanted
+    assert pair.premium(5, 150, -18, 10**6) == (0, 0)
+
+
 @given(int64s, int64s, int64s, int64s)
 def test_excess_ratio_against_the_twin(a: int, b: int, c: int, d: int) -> None:
     assert run(_excess_ratio, a, b, c, d) == twin.excess_ratio_ppm(a, b, c, d)
