@@ -68,6 +68,8 @@ TABLE = (
     Entry(
         "margin", "engine.app.margin:command", "One account under each venue's margin rules, side by side."
     ),
+    Entry("book", "engine.app.book:command", "Rebuild the order book of a capture: best, impact, premium."),
+    Entry("audit", "engine.app.audit:command", "Check another venue's published state: sums, funding steps."),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),

@@ -49,6 +49,8 @@ class Family:
     vectors: Callable[[DataFile], Iterable[Vector]]
     check: Callable[[Any], Outcome]
     requires: tuple[str, ...] = ()
+    note: Callable[[], str] = str
+    """What the report adds below the line of the family, once its files were checked."""
 
     def missing(self) -> str | None:
         """The first required module that does not exist."""
@@ -64,6 +66,7 @@ class Tally:
     total: int = 0
     refused: int = 0
     first_mismatch: str | None = None
+    note: Callable[[], str] = str
 
     def count(self, where: str, outcome: Outcome) -> None:
         self.total += 1
@@ -97,6 +100,8 @@ class Report:
             yield f"{name} {tally.matched}/{tally.total}{apart} ({tally.reaches})"
             if tally.first_mismatch is not None:
                 yield f"  first mismatch: {tally.first_mismatch}"
+            if tally.note():
+                yield f"  {tally.note()}"
         yield from (f"malformed: {line}" for line in self.malformed)
         yield from (f"not covered: {line}" for line in self.not_covered)
         yield f"{self.passed} passed, {self.failed} failed"
@@ -150,7 +155,7 @@ def _check_file(file: DataFile, shown: str, known: list[Family], report: Report)
     if absent is not None:
         report.not_covered.append(f"{shown}: {family.name} needs {absent}")
         return
-    tally = report.tallies.setdefault(family.name, Tally(family.reaches))
+    tally = report.tallies.setdefault(family.name, Tally(family.reaches, note=family.note))
     before = tally.total
     try:
         for label, content in family.vectors(file):

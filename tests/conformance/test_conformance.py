@@ -58,6 +58,106 @@ def test_published_data(folder: str, vectors: int, outcome: Callable[..., tuple[
     assert not [line for line in lines if line.startswith("not covered")]
 
 
+@pytest.mark.parametrize(
+    ("names", "lines"),
+    [
+        (
+            (
+                "binance_cm_btcusd_perp_raw_20240808.ndjson.gz",
+                "binance_cm_btcusd_perp_raw_20240809.ndjson.gz",
+            ),
+            ["R9 binance books 1889/1889 (godark book)"],
+        ),
+        (
+            ("driftv2_full_exchange_markets.csv.gz", "driftv2_full_exchange_positions.csv.gz"),
+            [
+                "R7 drift positions, summed above 328/328 (godark audit)",
+                "R7 drift whole exchange 20/20 (godark audit)",
+            ],
+        ),
+        (("driftv2_perp_market_0_SOL_snapshots.csv.gz",), ["R5 drift state 10316/10316 (godark audit)"]),
+        (
+            ("driftv2_user_funding_settlements.csv.gz",),
+            [
+                "R6 drift settlements 1805/1805 (godark audit)",
+                "  1702 of 1805 exact, the rest within 4 units",
+            ],
+        ),
+    ],
+)
+def test_published_markets(
+    names: tuple[str, ...],
+    lines: list[str],
+    tmp_path: Path,
+    outcome: Callable[..., tuple[int, list[str]]],
+) -> None:
+    for name in names:
+        path = SHARED / "data" / "market" / name
+        if not path.is_file():
+            pytest.skip(f"{path} is absent: set GODARK_SHARED to check against published data")
+        (tmp_path / name).symlink_to(path)
+    status, shown = outcome(tmp_path)
+    assert (status, shown[:-1]) == (0, lines)
+
+
+def test_a_capture_that_nothing_precedes_is_not_covered(
+    tmp_path: Path, outcome: Callable[..., tuple[int, list[str]]]
+) -> None:
+    ticker = {"e": "bookTicker", "u": 5, "s": "X", "b": "1", "B": "1", "a": "2", "A": "1"}
+    line = f"1723161256172216566 {json.dumps({'stream': 's', 'data': ticker})}\n"
+    write(tmp_path, "binance_cm_x_raw_2.ndjson", line.encode())
+    assert outcome(tmp_path) == (
+        0,
+        ["not covered: binance_cm_x_raw_2.ndjson: unknown lines", "0 passed, 0 failed"],
+    )
+
+
+def test_a_book_that_differs_and_a_gap_fail(
+    tmp_path: Path, outcome: Callable[..., tuple[int, list[str]]]
+) -> None:
+    bodies = [
+        {"lastUpdateId": 1, "symbol": "X", "bids": [["1", "1"]], "asks": [["3", "1"]]},
+        {
+            "stream": "s",
+            "data": {"e": "bookTicker", "u": 2, "s": "X", "b": "2", "B": "1", "a": "3", "A": "1"},
+        },
+        {"stream": "s", "data": {"e": "depthUpdate", "s": "X", "U": 1, "u": 2, "pu": 0, "b": [], "a": []}},
+        {"stream": "s", "data": {"e": "depthUpdate", "s": "X", "U": 9, "u": 9, "pu": 8, "b": [], "a": []}},
+    ]
+    text = "".join(f"1723161256172216566 {json.dumps(body)}\n" for body in bodies)
+    write(tmp_path, "binance_cm_x_raw_2.ndjson", text.encode())
+    status, lines = outcome(tmp_path)
+    assert status == 1
+    assert lines[0] == "R9 binance books 1/3 (godark book)"
+    assert "row 2: published" in lines[1]
+
+
+def test_a_dydx_premium_that_differs_fails(
+    tmp_path: Path, outcome: Callable[..., tuple[int, list[str]]]
+) -> None:
+    inputs = {
+        "index_price_subticks": 100,
+        "asks": [[130, 10]],
+        "bids": [[110, 10]],
+        "impact_notional_quote": 0,
+        "max_abs_premium_ppm": 10**6,
+        "quantum_conversion_exponent": 0,
+    }
+    cases = [
+        (inputs, {"premium_ppm": 100_000}),
+        (inputs, {"premium_ppm": 100_001}),
+        (inputs, {"error": True}),
+        (inputs | {"index_price_subticks": 0}, {"error": True}),
+        (inputs | {"index_price_subticks": 2**63}, {"premium_ppm": 5}),
+        (inputs | {"index_price_subticks": 0}, {"premium_ppm": 5}),
+    ]
+    vectors = [{"id": str(k), "inputs": given, "expected": said} for k, (given, said) in enumerate(cases)]
+    write(tmp_path, "d.json", {"family": "dydx_premium_from_book", "vectors": vectors})
+    status, lines = outcome(tmp_path)
+    assert (status, lines[-1]) == (1, "3 passed, 3 failed")
+    assert "d.json: 1: published 100001 ppm, ours 100000" in lines[1]
+
+
 def test_what_is_not_covered_is_listed_and_no_failure(
     tmp_path: Path, outcome: Callable[..., tuple[int, list[str]]]
 ) -> None:

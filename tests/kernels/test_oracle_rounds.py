@@ -1,0 +1,420 @@
+"""Gates with reasons, the median with its reference, and rounds with hold and jump, against the twin."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels import oracle, oracle_rounds
+from kernels.jit import kernel
+from kernels.layouts import PRICE_MAX, PRICE_MIN
+from kernels.types import Rows, Words
+from tests.kernels import oracle_twin, twins
+from tests.kernels.entries import int64s, run
+from tests.kernels.oracle_twin import HELD, FullVote, Market, Rules
+
+SLOTS = oracle_rounds.VOTE_SLOTS
+SECOND = 10**9
+NOW = 10**18
+GOOD = FullVote(1, NOW, 300_000_000, 300_000)
+SILENT = FullVote(0, 0, 0, 0)
+
+
+def rows_of(votes: list[FullVote], dtype: np.dtype = oracle.VOTE) -> np.ndarray:
+    rows = np.zeros(SLOTS, dtype)
+    rows[: len(votes)] = np.array(votes, dtype)
+    return rows
+
+
+def rules_of(rules: Rules) -> np.ndarray:
+    row = np.zeros(1, oracle.ORACLE_RULES)
+    for name, value in asdict(rules).items():
+        row[name] = value
+    return row
+
+
+class Rounds:
+    """The kernel's markets over several rounds, and the same by the twin."""
+
+    def __init__(self, rules: Rules | None = None, markets: int = 1) -> None:
+        self.twins = [Market(rules or Rules()) for _ in range(markets)]
+        self.rules = rules_of(self.twins[0].rules)
+        self.states = np.zeros(markets, oracle_rounds.ORACLE_STATE)
+
+    def decide(self, votes: list[list[FullVote]], now_ns: int) -> list[tuple[int, int, int]]:
+        rows = np.concatenate([rows_of(v) for v in votes])
+        out = np.zeros(len(votes), oracle_rounds.CONSENSUS)
+        reasons, order = np.full(len(rows), -1, np.int64), np.full(SLOTS, -7, np.int64)
+        oracle_rounds.decide_all(rows, self.rules[0], self.states, np.int64(now_ns), order, reasons, out)
+        for m, twin in enumerate(self.twins):
+            wanted = twin.decide(votes[m], now_ns)
+            assert tuple(out[m].tolist()) == wanted
+            heard = reasons[m * SLOTS : m * SLOTS + SLOTS].tolist()
+            assert heard == twin.reasons + [oracle.NO_WEIGHT] * (SLOTS - len(votes[m]))
+            kept = {name: self.states[m][name] for name in self.states.dtype.names}
+            assert kept == {name: getattr(twin, name) for name in kept}
+        return [tuple(row) for row in out.tolist()]
+
+    def one(self, votes: list[FullVote], now_ns: int) -> tuple[int, int, int]:
+        return self.decide([votes], now_ns)[0]
+
+
+@kernel
+def _reason(votes: Rows, rules: Rows, reference: int, band: int, now_ns: int) -> int:
+    return oracle.vote_reason(votes[0], rules[0], reference, band, now_ns)
+
+
+@kernel
+def _tally(rows: Rows, order: Words, reference: int) -> tuple[int, int, int]:
+    votes = 0
+    for k in range(SLOTS):
+        if rows[k]["weight"] > 0:
+            oracle.insert_vote(rows, 0, order, votes, k)
+            votes += 1
+    return oracle.tally(rows, 0, order, votes, reference)
+
+
+def tally(votes: list[FullVote], reference: int = 0) -> tuple[int, int, int]:
+    return run(_tally, rows_of(votes), np.zeros(SLOTS, np.int64), reference)
+
+
+LATE = NOW - 10 * SECOND
+FAILS = [
+    (oracle.NO_WEIGHT, [("weight", 0), ("weight", -1), ("weight", 2**32 + 1)], ("weight", 2**32)),
+    (oracle.NOT_VALID, [("valid", 0), ("valid", 2)], ("valid", 1)),
+    (oracle.NO_TIME, [("publish_ns", 0), ("publish_ns", -(2**63))], None),
+    (oracle.FROM_THE_FUTURE, [("publish_ns", NOW + SECOND + 1)], ("publish_ns", NOW + SECOND)),
+    (oracle.TOO_OLD, [("publish_ns", LATE - 1), ("publish_ns", 1)], ("publish_ns", LATE)),
+    (oracle.NOT_POSITIVE, [("price", 0), ("price", -(2**63))], None),
+    (oracle.OFF_SCALE, [("price", PRICE_MIN - 1), ("price", PRICE_MAX + 1), ("price", 1)], None),
+    (oracle.TOO_WIDE, [("conf", 6_000_001), ("conf", -1), ("conf", 2**63 - 1)], ("conf", 6_000_000)),
+    (oracle.TOO_FAR, [("price", 300_001_001), ("price", 299_998_999)], ("price", 300_001_000)),
+    (oracle.FEW_SAMPLES, [("samples", 0), ("samples", -1)], ("samples", 1)),
+]
+
+
+@pytest.mark.parametrize(("code", "worse", "just"), FAILS)
+def test_each_gate_has_its_reason_and_its_border(
+    code: int, worse: list[tuple[str, int]], just: tuple[str, int] | None
+) -> None:
+    """The reference is 300,000,000 with a band of 1,000."""
+    entry = rules_of(Rules()), 300_000_000, 1_000, NOW
+    for name, value in worse:
+        vote = GOOD._replace(**{name: value})
+        assert run(_reason, rows_of([vote]), *entry) == code
+    if just is not None:
+        assert run(_reason, rows_of([GOOD._replace(**dict([just]))]), *entry) == oracle.PASSES
+
+
+def test_the_first_failing_gate_is_named() -> None:
+    """From a vote that fails every gate, mended gate after gate; and every reason has its words."""
+    vote = FullVote(0, 0, 0, -1, 0, 0)
+    entry = rules_of(Rules()), 300_000_000, 1_000, NOW
+    seen = []
+    for mended in (
+        {"weight": 1},
+        {"valid": 1},
+        {"publish_ns": NOW + 2 * SECOND},
+        {"publish_ns": 1},
+        {"publish_ns": NOW},
+        {"price": 1},
+        {"price": PRICE_MIN},
+        {"conf": 0},
+        {"price": 300_000_000},
+        {"samples": 1},
+    ):
+        seen.append(run(_reason, rows_of([vote]), *entry))
+        vote = vote._replace(**mended)
+    assert seen == list(range(1, 11))
+    assert run(_reason, rows_of([vote]), *entry) == oracle.PASSES
+    assert len(oracle.REASONS) == 11
+
+
+any_vote = st.builds(
+    FullVote,
+    st.one_of(st.integers(-1, 9), int64s),
+    st.one_of(st.integers(LATE - 2, NOW + SECOND + 2), int64s),
+    st.one_of(st.integers(299_998_000, 300_002_000), st.integers(PRICE_MIN - 1, PRICE_MAX + 1), int64s),
+    st.one_of(st.integers(-1, 7_000_000), int64s),
+    st.one_of(st.integers(-1, 3), int64s),
+    st.sampled_from([0, 1, 1, 1, -(2**63)]),
+)
+
+
+@given(any_vote, st.sampled_from([0, 300_000_000]), st.integers(0, 3_000), st.one_of(st.just(NOW), int64s))
+def test_reason_against_the_twin(vote: FullVote, reference: int, band: int, now_ns: int) -> None:
+    got = run(_reason, rows_of([vote]), rules_of(Rules()), reference, band, now_ns)
+    assert got == oracle_twin.reason(vote, Rules(), reference, band, now_ns)
+
+
+shares = st.one_of(st.sampled_from([0, 1, 500, 100_000, 10**9]), st.integers(0, 10**9))
+
+
+@given(
+    st.one_of(st.integers(0, PRICE_MAX), st.just(2**63 - 1)), int64s.filter(lambda t: t >= 0), shares, shares
+)
+def test_band_against_the_twin(price: int, age_ns: int, base_ppm: int, ppm_s: int) -> None:
+    got = run(oracle.band_of, price, age_ns, base_ppm, ppm_s)
+    assert got == oracle_twin.band(price, age_ns, base_ppm, ppm_s)
+
+
+def test_band_of_the_starting_values() -> None:
+    """10 % and 5 bps a second."""
+    assert run(oracle.band_of, 300_000_000, 0, 100_000, 500) == 30_000_000
+    assert run(oracle.band_of, 300_000_000, 2 * SECOND, 100_000, 500) == 30_300_000
+    assert run(oracle.band_of, 300_000_000, 1, 100_000, 500) == 30_000_000
+    assert run(oracle.band_of, 2**63 - 1, 0, 1_000_000, 0) == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("leverage", "seconds"), [(1, 10), (20, 10), (21, 3), (100, 3), (101, 1), (1000, 1), (0, 10)]
+)
+def test_age_limit_by_leverage(leverage: int, seconds: int) -> None:
+    assert run(oracle.age_limit_ns, leverage) == seconds * SECOND
+
+
+@given(int64s, int64s, int64s)
+def test_switchboard_conf(price: int, std_dev: int, spread: int) -> None:
+    exact = max(
+        Fraction(196, 100) * max(0, std_dev), Fraction(max(0, spread), 2), Fraction(max(0, price), 1000)
+    )
+    assert run(oracle.switchboard_conf, price, std_dev, spread) == min(2**63 - 1, math.ceil(exact))
+
+
+@given(int64s, int64s, st.integers(-20, 2))
+def test_rescale128(hi: int, lo: int, shift: int) -> None:
+    wanted = round(Fraction(twins.int128(hi, lo)) * Fraction(10) ** shift)
+    good = -18 <= shift <= 0 and twins.fits(wanted)
+    got, ok = run(oracle.rescale128, hi, lo, shift)
+    if good:
+        assert (got, ok) == (wanted, 1)
+    else:
+        assert ok == 0
+
+
+@given(st.integers(-(2**65), 2**65), st.integers(0, 18), st.sampled_from([-1, 0, 1]))
+def test_rescale128_at_its_ties(whole: int, places: int, beside: int) -> None:
+    value = whole * 10**places + 5 * 10**places // 10 + beside
+    hi, lo = value >> 64, value & (2**64 - 1)
+    lo -= 2**64 if lo >= 2**63 else 0
+    wanted = round(Fraction(value, 10**places))
+    got, ok = run(oracle.rescale128, hi, lo, -places)
+    assert (got, ok) == (wanted, 1) if twins.fits(wanted) else ok == 0
+
+
+def test_rescale128_at_the_edge_of_int64() -> None:
+    """(2**63 - 1) + 0.5 rounds to the even 2**63, which does not fit."""
+    value = (2**63 - 1) * 10 + 5
+    assert run(oracle.rescale128, value >> 64, (value & (2**64 - 1)) - 2**64, -1) == (0, 0)
+
+
+on_scale = st.one_of(st.integers(299_000_000, 301_000_000), st.integers(PRICE_MIN, PRICE_MAX))
+fair = st.builds(
+    FullVote,
+    st.one_of(st.just(1), st.integers(1, 9)),
+    st.just(NOW),
+    on_scale,
+    st.integers(0, 200_000),
+    st.just(3),
+    st.just(1),
+)
+references = st.one_of(st.just(0), on_scale)
+
+
+@given(st.lists(fair, max_size=13), references)
+def test_tally_against_the_twin(votes: list[FullVote], reference: int) -> None:
+    assert tally(votes, reference) == oracle_twin.tally(dict(enumerate(votes)), reference)
+
+
+@given(st.lists(fair, min_size=3, max_size=9), references, st.randoms(use_true_random=False))
+def test_tally_ignores_order_and_stays_within(votes: list[FullVote], reference: int, chance) -> None:  # type: ignore[no-untyped-def]
+    status, price, _ = tally(votes, reference)
+    assert min(v.price for v in votes) <= price <= max(v.price for v in votes)
+    shuffled = votes.copy()
+    chance.shuffle(shuffled)
+    assert tally(shuffled, reference)[:2] == (status, price)
+
+
+@given(on_scale, on_scale, on_scale, st.integers(0, 2), references)
+def test_one_corrupt_of_three_stays_in_the_honest_range(
+    a: int, b: int, wrong: int, place: int, reference: int
+) -> None:
+    votes = [GOOD._replace(price=a), GOOD._replace(price=b)]
+    votes.insert(place, GOOD._replace(price=wrong))
+    _, price, _ = tally(votes, reference)
+    assert min(a, b) <= price <= max(a, b)
+
+
+@given(st.lists(fair, min_size=3, max_size=9), st.data(), references)
+def test_tally_is_monotone(votes: list[FullVote], data, reference: int) -> None:  # type: ignore[no-untyped-def]
+    k = data.draw(st.integers(0, len(votes) - 1))
+    raised = votes.copy()
+    raised[k] = votes[k]._replace(price=data.draw(st.integers(votes[k].price, PRICE_MAX)))
+    assert tally(raised, reference)[1] >= tally(votes, reference)[1]
+
+
+@given(st.lists(fair, min_size=3, max_size=9), references, st.integers(1, 10**6))
+def test_tally_is_scale_equivariant(votes: list[FullVote], reference: int, factor: int) -> None:
+    status, price, conf = tally(votes, reference)
+    scaled = [v._replace(price=v.price * factor, conf=v.conf * factor) for v in votes]
+    assert tally(scaled, reference * factor) == (status, price * factor, conf * factor)
+
+
+@pytest.mark.parametrize(
+    ("reference", "price"), [(0, 310), (100, 310), (310, 310), (317, 317), (320, 320), (900, 320)]
+)
+def test_an_exact_tie_clamps_the_reference(reference: int, price: int) -> None:
+    votes = [GOOD._replace(price=p * 10**6, conf=p) for p in (320, 300, 310, 330)]
+    conf = 310 if reference == 0 else 320
+    assert tally(votes, reference * 10**6) == (twins.OK, price * 10**6, conf)
+
+
+def at(second: int, *prices: int) -> list[FullVote]:
+    return [GOOD._replace(publish_ns=NOW + second * SECOND, price=p * 10**6) for p in prices]
+
+
+def test_a_lone_primary_needs_a_reference() -> None:
+    rounds = Rounds()
+    assert rounds.one(at(0, 300), NOW) == (twins.NONE, 0, 0)
+    assert rounds.one(at(1, 300, 300), NOW + SECOND)[0] == twins.TWO
+    assert rounds.one(at(2, 301), NOW + 2 * SECOND) == (twins.PRIMARY, 301_000_000, 300_000)
+
+
+def test_a_gap_is_held_with_widening_confidence_then_ends() -> None:
+    """Five basis points of 300 a second are 150,000."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    assert rounds.one([], NOW) == (HELD, 300_000_000, 300_000)
+    assert rounds.one([], NOW + 2 * SECOND) == (HELD, 300_000_000, 600_000)
+    assert rounds.one([], NOW + 300 * SECOND)[0] == HELD
+    assert rounds.one([], NOW + 300 * SECOND + 1) == (twins.NONE, 0, 0)
+    assert rounds.one([], NOW - 1) == (twins.NONE, 0, 0)
+
+
+def test_a_jump_is_believed_after_agreements_in_a_row_on_new_observations() -> None:
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    jumped = [rounds.one(at(s, 400, 401, 402), NOW + s * SECOND)[:2] for s in (1, 2)]
+    assert jumped == [(HELD, 300_000_000)] * 2
+    assert rounds.one(at(2, 400, 401, 402), NOW + 3 * SECOND)[0] == HELD
+    assert rounds.one(at(4, 405, 405, 405), NOW + 4 * SECOND)[:2] == (twins.OK, 405_000_000)
+
+
+@pytest.mark.parametrize("between", [[300, 300, 300], [], [500, 501, 502]])
+def test_agreements_must_be_in_a_row(between: list[int]) -> None:
+    """A return, a silence or another jump in between starts the count again."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    for second in (1, 2):
+        rounds.one(at(second, 400, 400, 400), NOW + second * SECOND)
+    rounds.one(at(3, *between), NOW + 3 * SECOND)
+    for second in (4, 5):
+        assert rounds.one(at(second, 400, 400, 400), NOW + second * SECOND)[0] == HELD
+    assert rounds.one(at(6, 400, 400, 400), NOW + 6 * SECOND)[:2] == (twins.OK, 400_000_000)
+
+
+def test_one_far_of_three_changes_nothing_and_two_far_outvote_one() -> None:
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    assert rounds.one(at(1, 300, 900, 300), NOW + SECOND)[:2] == (twins.TWO, 300_000_000)
+    assert rounds.one(at(2, 300, 900, 900), NOW + 2 * SECOND)[0] == HELD
+    assert rounds.one(at(3, 300, 900), NOW + 3 * SECOND)[0] == HELD
+
+
+def test_only_a_vote_that_is_too_far_and_nothing_else_speaks_for_a_jump() -> None:
+    """Old votes and votes of too few samples do not outweigh the primary; one of just enough does."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    late = NOW + 20 * SECOND
+    old = at(20, 300) + at(0, 400, 400)
+    assert rounds.one(old, late)[:2] == (twins.PRIMARY, 300_000_000)
+    thin = at(20, 300) + [vote._replace(samples=0) for vote in at(20, 400, 400)]
+    assert rounds.one(thin, late)[:2] == (twins.PRIMARY, 300_000_000)
+    just = at(20, 300) + [vote._replace(samples=1) for vote in at(20, 400, 400)]
+    assert rounds.one(just, late)[0] == HELD
+    assert rounds.twins[0].agreements == 1
+
+
+def test_agreement_ends_at_the_base_band_and_counts_new_observations_only() -> None:
+    """440 is within 10 % of 400 and 484.1 is not within 10 % of 440; what was counted once may start anew."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    rounds.one(at(1, 400, 400, 400), NOW + SECOND)
+    rounds.one(at(2, 440, 440, 440), NOW + 2 * SECOND)
+    assert rounds.twins[0].agreements == 2
+    rounds.one([v._replace(price=484_000_001) for v in at(3, 1, 1, 1)], NOW + 3 * SECOND)
+    assert rounds.twins[0].agreements == 1
+    rounds.one([], NOW + 4 * SECOND)
+    rounds.one(at(3, 500, 500, 500), NOW + 5 * SECOND)
+    assert rounds.twins[0].agreements == 1
+
+
+def test_a_jump_is_decided_by_all_votes_of_its_own_market() -> None:
+    """Market 1 jumps with one provider left behind, who votes too: three voices, not two."""
+    rounds = Rounds(Rules(rearm=1), markets=2)
+    rounds.decide([at(0, 300, 300, 300), at(0, 300, 300, 300)], NOW)
+    quiet, jumped = at(1, 300, 300, 300), at(1, 400, 300, 400)
+    got = rounds.decide([quiet, jumped], NOW + SECOND)
+    assert [(status, price) for status, price, _ in got] == [
+        (twins.OK, 300_000_000),
+        (twins.OK, 400_000_000),
+    ]
+
+
+def test_the_band_starts_at_the_moment_of_the_reference() -> None:
+    """At 1 ppm a nanosecond: nothing in the same instant nor before it, 300 a nanosecond later."""
+    for later, status in ((-1, HELD), (0, HELD), (1, twins.PRIMARY)):
+        rounds = Rounds(Rules(band_ppm=0, band_ppm_s=10**9))
+        rounds.one(at(0, 300, 300), NOW)
+        wanted = (status if later >= 0 else twins.NONE), later >= 0
+        got = rounds.one([GOOD._replace(price=300_000_300)], NOW + later)
+        assert (got[0], got[1] > 0) == wanted
+
+
+def test_a_lone_primary_is_not_believed_about_a_jump() -> None:
+    """It waits until the band is wide enough: 20 % after 200 s."""
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300), NOW)
+    for second in range(1, 6):
+        assert rounds.one(at(second, 360), NOW + second * SECOND)[0] == HELD
+    assert rounds.one(at(199, 360), NOW + 199 * SECOND)[0] == HELD
+    assert rounds.one(at(200, 360), NOW + 200 * SECOND)[:2] == (twins.PRIMARY, 360_000_000)
+
+
+round_votes = st.lists(
+    st.builds(
+        lambda weight, lag, price, conf, samples, valid: (weight, lag, price, conf, samples, valid),
+        st.sampled_from([0, 1, 1, 1, 2, 2**32]),
+        st.sampled_from([0, 0, 0, SECOND, 9 * SECOND, 11 * SECOND, -2 * SECOND]),
+        st.sampled_from([300_000_000, 300_500_000, 301_000_000, 340_000_000, 400_000_000, 401_000_000]),
+        st.integers(0, 300_000),
+        st.sampled_from([0, 1, 3, 3]),
+        st.sampled_from([0, 1, 1, 1, 1]),
+    ),
+    max_size=5,
+)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([0, SECOND, SECOND, 400 * SECOND]), round_votes, round_votes), max_size=8
+    )
+)
+def test_rounds_against_the_twin(rounds) -> None:  # type: ignore[no-untyped-def]
+    """Two markets side by side over several rounds; `Rounds.decide` compares everything they leave behind."""
+    books = Rounds(Rules(rearm=2), markets=2)
+    now_ns = NOW
+    for step_ns, *markets in rounds:
+        now_ns += step_ns
+        votes = [[FullVote(w, now_ns - lag, *rest) for w, lag, *rest in market] for market in markets]
+        books.decide(votes, now_ns)
+
+
+def test_starting_rules() -> None:
+    assert oracle.starting_rules().tolist() == rules_of(Rules()).tolist()

@@ -1,0 +1,110 @@
+"""The mutation runner on a kernel of its own: what it changes, what it lets live, how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.mutation import __main__ as mutation
+from tests.mutation.mutants import mutants_of
+
+SOURCE = '''
+LIMIT = 5
+
+@kernel
+def capped(value: int) -> int:
+    """At most 5."""
+    low = max(value, 0)
+    if low > LIMIT and not low == 7:
+        return LIMIT
+    return low
+
+@primitive(plain)
+def machine(a):
+    return a + 1
+'''
+KERNEL = "def capped(value):\n    if value > 5:\n        return 5\n    return value + 0\n"
+TEST = """from kernels.sample import capped
+
+def test_it():
+    assert [capped(n) for n in (4, 5, 6, 9)] == [4, 5, 5, 5]
+"""
+
+
+def test_every_change_is_one_and_machine_code_is_left_alone() -> None:
+    names = [mutant.name for mutant in mutants_of(SOURCE)]
+    assert names == [
+        "capped: low = max(value, 0) -> pass",
+        "capped: low = max(value, 0) -> low = min(value, 0)",
+        "capped: low = max(value, 0) -> low = max(value, 1)",
+        "capped: if low > LIMIT and (not low == 7): -> if low > LIMIT or not low == 7:",
+        "capped: if low > LIMIT and (not low == 7): -> if low >= LIMIT and (not low == 7):",
+        "capped: if low > LIMIT and (not low == 7): -> if low > LIMIT and low == 7:",
+        "capped: if low > LIMIT and (not low == 7): -> if low > LIMIT and (not low != 7):",
+        "capped: if low > LIMIT and (not low == 7): -> if low > LIMIT and (not low == 8):",
+    ]
+    for mutant in mutants_of(SOURCE):
+        assert mutant.source.count("machine") == 1
+        compile(mutant.source, "mutant", "exec")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for folder in ("kernels", "tests", "tests/kernels"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").touch()
+    (tmp_path / "kernels" / "sample.py").write_text(KERNEL)
+    (tmp_path / "tests" / "kernels" / "test_sample.py").write_text(TEST)
+    return tmp_path
+
+
+def run(project: Path, *arguments: str) -> tuple[int, list[str]]:
+    command = [sys.executable, "-m", "tests.mutation", "--root", str(project), *arguments]
+    done = subprocess.run(command, cwd=mutation.ROOT, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_a_survivor_is_named_with_its_line_and_fails(project: Path) -> None:
+    status, lines = run(project, "kernels/sample.py")
+    assert status == 1
+    assert lines == [
+        "  survived kernels/sample.py:2 capped: if value > 5: -> if value >= 5:",
+        "  survived kernels/sample.py:4 capped: return value + 0 -> return value - 0",
+        "kernels/sample.py: 5 mutants, 3 killed, 0 survived and explained, 2 unexplained",
+    ]
+    assert (project / "kernels" / "sample.py").read_text() == KERNEL
+
+
+def test_tests_that_fail_anyway_and_kernels_without_tests_are_no_pass(project: Path) -> None:
+    (project / "kernels" / "alone.py").write_text(KERNEL)
+    (project / "tests" / "kernels" / "test_sample.py").write_text(TEST.replace("9)", "10, 11)"))
+    status, lines = run(project, "--every", "2")
+    assert (status, lines) == (
+        1,
+        ["kernels/alone.py: no test names it", "kernels/sample.py: its tests fail without any mutant"],
+    )
+
+
+def test_time_is_bounded_and_said(project: Path) -> None:
+    assert run(project, "--seconds", "0", "kernels/sample.py") == (
+        0,
+        [
+            "kernels/sample.py: 0 mutants, 0 killed, 0 survived and explained, 0 unexplained, 5 not reached in time"
+        ],
+    )
+
+
+def test_a_wrong_file_exits_2(project: Path) -> None:
+    assert run(project, "kernels/none.py") == (2, [])
+
+
+def test_explanations_name_mutants_that_exist() -> None:
+    """An explanation of a mutant that is gone is a leftover; one without a reason explains nothing."""
+    for row in json.loads(mutation.EXPLAINED.read_text()):
+        names = {mutant.name for mutant in mutants_of((mutation.ROOT / row["file"]).read_text())}
+        assert row["mutant"] in names
+        assert len(row["why"]) > 10
