@@ -65,6 +65,9 @@ TABLE = (
         "verify", "engine.app.verify:command", "Recompute everything from the journal and the chain; compare."
     ),
     Entry("prove", "engine.app.prove:command", "Print and check the inclusion proof of one fill."),
+    Entry(
+        "funding", "engine.app.funding:command", "What each venue's rule would have charged over market data."
+    ),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),
