@@ -80,9 +80,7 @@ def rate_of_mean(rule: Record, mean_e12: int) -> int:
     else:
         rate = mean_e12 + clamp(interest - mean_e12, rule["dampener_e12"])
     if rule["multiplier_ppm"] != PPM or rule["period_s"] != PERIOD_S:
-        scaled, ok = ratio(
-            rate, rule["multiplier_ppm"] * PERIOD_S, PPM * rule["period_s"], rule["rounding"]
-        )
+        scaled, ok = ratio(rate, rule["multiplier_ppm"] * PERIOD_S, PPM * rule["period_s"], rule["rounding"])
         if ok == 0:
             scaled = LIMIT if rate > 0 else -LIMIT
         rate = scaled
@@ -115,7 +113,9 @@ def slots_elapsed(rule: Record, now_ns: int) -> int:
 
 
 @kernel
-def predicted_rate_e12(rule: Record, total: int, weight: int, valid: int, now_ns: int, before_e12: int) -> int:
+def predicted_rate_e12(
+    rule: Record, total: int, weight: int, valid: int, now_ns: int, before_e12: int
+) -> int:
     """Rate that would be set if the interval were over: a pure function of its samples and of how long it is.
 
     What has not happened yet is left out, so it is the rate itself at the last second.

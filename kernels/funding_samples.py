@@ -95,7 +95,9 @@ def trim_tails(values: Words, count: int, tail_ppm: int) -> tuple[int, int]:
 
 
 @kernel
-def twap_step(times_s: Words, prices: Words, outages: Words, before: int, until_s: int) -> tuple[int, int, int]:
+def twap_step(
+    times_s: Words, prices: Words, outages: Words, before: int, until_s: int
+) -> tuple[int, int, int]:
     """(sum of price * seconds, seconds, ok) of a price that steps, over seconds 0..until_s - 1.
 
     times_s, prices: int64[n], rising; each price holds from its time on, `before` holds from 0. outages:

@@ -67,13 +67,12 @@ def settle_together(nets_ppm: Words, payments: Words) -> tuple[int, int]:
 
 
 @kernel
-def drift_rate_e9(
-    mark: int, oracle: int, offset_div: int, spread_div: int, period_s: int
-) -> tuple[int, int]:
+def drift_rate_e9(mark: int, oracle: int, offset_div: int, spread_div: int, period_s: int) -> tuple[int, int]:
     """(Drift's hourly rate in 1e-9 price units per base unit, ok), toward zero.
 
     mark, oracle: averages in 1e-6. spread = mark - oracle, plus |oracle| div offset_div where that is not 0,
-    clamped to +-(oracle div spread_div); negative oracle or divisors: ok = 0; rate = spread * 1000 / (86,400 div max(3600, period)).
+    clamped to +-(oracle div spread_div); rate = spread * 1000 / (86,400 div max(3600, period)). A negative
+    oracle or divisor: ok = 0.
     """
     if oracle < 0 or offset_div < 0 or spread_div <= 0:
         return 0, 0

@@ -18,7 +18,9 @@ _FILE = click.Path(path_type=Path)
 
 
 @click.command("funding")
-@click.option("--compare", "file", type=_FILE, help="A published funding file with premiums, .csv or .csv.gz.")
+@click.option(
+    "--compare", "file", type=_FILE, help="A published funding file with premiums, .csv or .csv.gz."
+)
 @click.option("--coin", help="Which coin, where a file holds several.")
 @click.option("--picture", "picture_file", type=_FILE, help="Save the sums over time as an SVG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -79,7 +81,9 @@ def _coin(row: Charged) -> str:
 
 
 def _as_text(stretch: Stretch, rows: list[Charged]) -> str:
-    lines = [f"{'rule':<24}{'hours':>8}{'sum':>18}{'mean per 8 h':>18}{'largest per 8 h':>18}{'USD/coin':>16}"]
+    lines = [
+        f"{'rule':<24}{'hours':>8}{'sum':>18}{'mean per 8 h':>18}{'largest per 8 h':>18}{'USD/coin':>16}"
+    ]
     lines += [
         f"{row.name:<24}{row.hours:>8}{_percent(row.sum_e12):>18}{_percent(row.mean_8h_e12):>18}"
         f"{_percent(row.max_8h_e12):>18}{_coin(row):>16}"

@@ -149,7 +149,7 @@ def settle_account(given: Inputs) -> Inputs:
 
 def book_premium(given: Inputs) -> Inputs:
     """dYdX: premium of a book."""
-    sides = [
+    sides: list[Any] = [
         np.array([[whole(v) for v in level] for level in given[side]], np.int64).reshape(-1, 2)
         for side in ("bids", "asks")
     ]
@@ -260,14 +260,13 @@ def dampened_rate(given: Inputs) -> Inputs:
     """Premium of an impact bid, interest and dampener: the rate per 8 h."""
     index = scaled(_first(given, "index", "oracle", "index_price"), 9)
     bid = scaled(_first(given, "bid", "impact_bid", "impact_bid_price"), 9)
-    limit = np.int64(RATE_ONE)
-    premium = int(funding_premium.share_e12(*words(max(0, bid - index), index), limit))
+    premium = int(funding_premium.share_e12(*words(max(0, bid - index), index, RATE_ONE)))
     interest = scaled(_first(given, "interest", "interest_rate", "interest_8h"))
     damper = scaled(_first(given, "dampener", "clamp"))
     rule = profiles.rule_row(
         Profile.HYPERLIQUID, interest_e12=interest, dampener_e12=damper, cap_e12=RATE_ONE
     )
-    rate = int(funding_rate.rate_of_mean(rule, np.int64(premium)))
+    rate = int(funding_rate.rate_of_mean(rule, *words(premium)))
     return {"premium": exact(premium), "rate": exact(rate), "rate_8h": exact(rate)}
 
 

@@ -74,7 +74,7 @@ def charged_by(profile: Profile, stretch: Stretch, coin: str | None = None) -> C
     out = np.zeros((len(which), 3), np.int64)
     priced = bool(stretch.price_e4.any())
     price = stretch.price_e4 if priced else np.full(len(which), UNPRICED, np.int64)
-    first = np.int64(stretch.first_hour)
+    first: Any = np.int64(stretch.first_hour)
     answer = charge(rules, which, first, stretch.premium_e12, stretch.valid, price, out)
     hours, total, largest, index, ok = (int(value) for value in answer)
     if ok != 1:
@@ -121,5 +121,5 @@ def rate_8h_e12(rule: Any, premium_e12: int | None) -> int:
     slots = int(rule["interval_s"]) // int(rule["sample_s"])
     valid = 0 if premium_e12 is None else slots
     weight = slots * (slots + 1) // 2 if rule["weights"] else slots
-    values = ((premium_e12 or 0) * weight, weight, valid, slots, 0)
-    return int(interval_rate_e12(rule, *(np.int64(value) for value in values)))
+    values: list[Any] = [np.int64(v) for v in ((premium_e12 or 0) * weight, weight, valid, slots, 0)]
+    return int(interval_rate_e12(rule, *values))

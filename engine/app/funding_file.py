@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,13 +123,17 @@ def _bitmex(row: Row) -> Span:
     return Span(end, 8, premium, rate, scaled(row["close"], 10_000))
 
 
+def _share_e12(difference: int, oracle: int) -> int:
+    values: list[Any] = [np.int64(value) for value in (difference, oracle, RATE_ONE)]
+    return int(share_e12(*values))
+
+
 def _drift(row: Row) -> Span:
     mark, oracle = scaled(row["markPriceTwap"], 10**6), scaled(row["oraclePriceTwap"], 10**6)
     if oracle <= 0:
         raise ValueError("oraclePriceTwap is not positive")
-    limit = np.int64(RATE_ONE)
-    premium = int(share_e12(np.int64(mark - oracle), np.int64(oracle), limit))
-    rate = int(share_e12(np.int64(scaled(row["fundingRate"], 10**6)), np.int64(oracle), limit))
+    premium = _share_e12(mark - oracle, oracle)
+    rate = _share_e12(scaled(row["fundingRate"], 10**6), oracle)
     return Span(hour_of(row["ts"], 1), 1, premium, rate, oracle // 100)
 
 
@@ -200,7 +205,8 @@ def read_stretch(path: Path, coin: str | None = None) -> Stretch:
 
 
 def _laid_out(venue: str, spans: list[Span], first: int, count: int, note: str) -> Stretch:
-    out = Stretch(venue, first, *(np.zeros(count, np.int64) for _ in range(3)), note=note)
+    premium, valid, price = (np.zeros(count, np.int64) for _ in range(3))
+    out = Stretch(venue, first, premium, valid, price, note=note)
     for span in sorted(spans, key=lambda span: span.end):
         hours = slice(span.end - span.hours - first, span.end - first)
         if span.premium_e12 is not None:
