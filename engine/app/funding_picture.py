@@ -40,10 +40,10 @@ def picture(rows: list[Charged], title: str) -> str:
         f'<path d="M{LEFT_PX} {y(0):.1f}h{WIDTH_PX}" stroke="#999"/>',
         f'<text x="{LEFT_PX + WIDTH_PX}" y="{TOP_PX + HEIGHT_PX + 30}" text-anchor="end">{hours:,} hours</text>',
     ]
-    for value in sorted({low, 0, high}):
-        out.append(
-            f'<text x="{LEFT_PX - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value / 10**10:.2f} %</text>'
-        )
+    out += [
+        f'<text x="{LEFT_PX - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{value / 10**10:.2f} %</text>'
+        for value in sorted({low, 0, high})
+    ]
     for at, row in enumerate(rows):
         colour = COLOURS[at % len(COLOURS)]
         path = "L".join(f"{x(hour):.1f} {y(value):.1f}" for hour, value in [(0, 0), *thinned(row.line)])
