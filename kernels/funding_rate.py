@@ -68,6 +68,8 @@ def mean_premium_e12(rule: Record, total: int, weight: int, valid: int, elapsed:
         return clamp(mean, rule["premium_limit_e12"]), 1
     if rule["missing"] == ZERO:
         weight = slot_weight(rule, 1, elapsed)
+    if weight <= 0:
+        return 0, 0
     return ratio(total, 1, weight, rule["rounding"])
 
 

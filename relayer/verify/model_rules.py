@@ -154,6 +154,8 @@ def mean_of_interval(market: Market) -> int | None:
     slots = market.interval_s // market.sample_s
     if market.seconds_valid < max(1, market.valid_min):
         return None
+    if market.weight_valid <= 0 and (market.missing or market.source == FROM_AVERAGES):
+        return None
     if market.source == FROM_AVERAGES:
         mean = rounded(market, Fraction(market.premium_sum_e12 * ONE, market.weight_valid))
         return max(-market.premium_limit_e12, min(market.premium_limit_e12, mean))
