@@ -147,21 +147,6 @@ def settle_account(given: Inputs) -> Inputs:
     return {"funding_payment_by_perp": paid, "usdc_quantums": balance}
 
 
-def book_premium(given: Inputs) -> Inputs:
-    """dYdX: premium of a book."""
-    sides: list[Any] = [
-        np.array([[whole(v) for v in level] for level in given[side]], np.int64).reshape(-1, 2)
-        for side in ("bids", "asks")
-    ]
-    mul, div = power(given["quantum_conversion_exponent"])
-    index, notional = given["index_price_subticks"], given["impact_notional_quote"]
-    values = words(index, notional, mul, div, given["max_abs_premium_ppm"])
-    premium, status = funding_premium.book_premium_ppm(*sides, *values)
-    if int(status) != funding_premium.BOOK_OK:
-        raise Refused("the index price is not positive, or a product of the book exceeds 64 bits")
-    return {"premium_ppm": int(premium)}
-
-
 def trim(given: Inputs) -> Inputs:
     """dYdX: samples without their tails."""
     values = column(given["samples"])
@@ -322,7 +307,6 @@ FORMULAS: dict[str, Callable[[Inputs], Inputs]] = {
     "dydx_funding_tick": funding_tick,
     "dydx_settlement_ppm": settlement,
     "dydx_settle_account": settle_account,
-    "dydx_premium_from_book": book_premium,
     "dydx_trim_tails": trim,
     "dydx_padded_median": padded_median,
     "dydx_int_median": median,

@@ -26,19 +26,28 @@ class Vector(NamedTuple):
     content: Any
 
 
+class Refusal:
+    """The product refused a vector that it must refuse: a match, counted apart."""
+
+
+REFUSED = Refusal()
+Outcome = str | Refusal | None
+
+
 @dataclass(frozen=True)
 class Family:
     """How one kind of data is recognised, taken apart and recomputed.
 
-    `check` returns None where the product agrees, else what differs. `reaches` names the product command or
-    module that is exercised; `requires` names modules without which the family is not covered yet.
+    `check` returns None where the product agrees, REFUSED where it rightly refused, else what differs.
+    `reaches` names the product command or module that is exercised; `requires` names modules without which
+    the family is not covered yet.
     """
 
     name: str
     reaches: str
     claims: Callable[[DataFile], bool]
     vectors: Callable[[DataFile], Iterable[Vector]]
-    check: Callable[[Any], str | None]
+    check: Callable[[Any], Outcome]
     requires: tuple[str, ...] = ()
 
     def missing(self) -> str | None:
@@ -53,13 +62,15 @@ class Tally:
     reaches: str
     matched: int = 0
     total: int = 0
+    refused: int = 0
     first_mismatch: str | None = None
 
-    def count(self, where: str, mismatch: str | None) -> None:
+    def count(self, where: str, outcome: Outcome) -> None:
         self.total += 1
-        self.matched += mismatch is None
-        if mismatch is not None and self.first_mismatch is None:
-            self.first_mismatch = f"{where}: {mismatch}"
+        self.matched += not isinstance(outcome, str)
+        self.refused += isinstance(outcome, Refusal)
+        if isinstance(outcome, str) and self.first_mismatch is None:
+            self.first_mismatch = f"{where}: {outcome}"
 
 
 @dataclass
@@ -82,7 +93,8 @@ class Report:
         """The report, its last line the sum."""
         for name in sorted(self.tallies):
             tally = self.tallies[name]
-            yield f"{name} {tally.matched}/{tally.total} ({tally.reaches})"
+            apart = f", {tally.refused} by refusal" if tally.refused else ""
+            yield f"{name} {tally.matched}/{tally.total}{apart} ({tally.reaches})"
             if tally.first_mismatch is not None:
                 yield f"  first mismatch: {tally.first_mismatch}"
         yield from (f"malformed: {line}" for line in self.malformed)
@@ -149,7 +161,7 @@ def _check_file(file: DataFile, shown: str, known: list[Family], report: Report)
         tally.count(shown, "malformed: it holds no vectors")
 
 
-def _outcome(family: Family, content: Any) -> str | None:
+def _outcome(family: Family, content: Any) -> Outcome:
     try:
         return family.check(content)
     except Exception as fault:

@@ -131,35 +131,3 @@ def difference_payment(internal: int, external: int, low: int, high: int, grown:
 
     total = internal - external + min(of(high), max(of(low), of(grown) - internal))
     return fitting(math.trunc(Fraction(total * share, ONE)))
-
-
-def impact(levels: Sequence[tuple[int, int]], notional: int, scale: Fraction) -> Fraction | None:
-    """Impact price of one side of a book; None: too thin."""
-    if notional == 0:
-        return Fraction(levels[0][0])
-    rest, base = Fraction(notional), Fraction(0)
-    for price, size in levels:
-        quote = math.trunc(price * size * scale)
-        if rest <= quote:
-            base += rest * size / quote if quote else 0
-            whole = math.ceil(base)
-            return Fraction(notional) / (whole * scale) if whole else None
-        rest, base = rest - quote, base + size
-    return None
-
-
-def book_premium(
-    bids: Sequence[tuple[int, int]],
-    asks: Sequence[tuple[int, int]],
-    index: int,
-    notional: int,
-    scale: Fraction,
-    limit: int,
-) -> int:
-    if bids and bids[0][0] > index:
-        price = impact(bids, notional, scale)
-        return 0 if price is None else max(0, min(limit, math.trunc((price / index - 1) * 10**6)))
-    if asks and asks[0][0] < index:
-        price = impact(asks, notional, scale)
-        return 0 if price is None else min(0, max(-limit, math.trunc((price / index - 1) * 10**6)))
-    return 0

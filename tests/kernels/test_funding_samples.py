@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -200,44 +199,6 @@ def test_a_difference_payment_is_right_or_refused(values: tuple[int, ...]) -> No
     got = run(funding_venues.difference_payment, *values)
     if got[1] == 1:
         assert got == twins.difference_payment(*values)
-
-
-levels = st.lists(st.tuples(st.integers(1, 2000), st.integers(1, 10**6)), max_size=5)
-
-
-@given(
-    levels,
-    levels,
-    st.integers(1, 2000),
-    st.one_of(st.just(0), st.integers(1, 10**9)),
-    scale,
-    st.integers(0, 10**6),
-)
-def test_premium_of_a_book(
-    bids: list[tuple[int, int]],
-    asks: list[tuple[int, int]],
-    index: int,
-    notional: int,
-    parts: tuple[int, int],
-    limit: int,
-) -> None:
-    bids.sort(reverse=True)
-    asks.sort()
-    sides = [np.array(side, np.int64).reshape(-1, 2) for side in (bids, asks)]
-    got = run(funding_premium.book_premium_ppm, *sides, index, notional, *parts, limit)
-    if got[1] == funding_premium.BOOK_REFUSED:
-        most = max(base for _, base in [*bids, *asks]) * 5 * 2000
-        assert most * 2000 * parts[0] > I64_MAX or notional * parts[1] * 10**6 > I64_MAX // 2000
-    else:
-        expected = twins.book_premium(bids, asks, index, notional, Fraction(*parts), limit)
-        assert got == (expected, funding_premium.BOOK_OK)
-
-
-def test_a_book_without_an_index_price_is_refused() -> None:
-    none = np.zeros((0, 2), np.int64)
-    for index, notional, limit in ((0, 1, 1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)):
-        got = run(funding_premium.book_premium_ppm, none, none, index, notional, 1, 1, limit)
-        assert got == (0, funding_premium.BOOK_REFUSED)
 
 
 prices = st.one_of(st.sampled_from([10**7, 9 * 10**9]), st.integers(10**7, 9 * 10**9))

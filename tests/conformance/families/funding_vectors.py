@@ -8,7 +8,7 @@ from typing import Any
 
 from engine.app.funding_calculator import FORMULAS, I64_MAX, I64_MIN, Refused, calculate
 from tests.conformance.data import DataFile
-from tests.conformance.harness import Family, Vector
+from tests.conformance.harness import REFUSED, Family, Outcome, Vector
 
 
 def vectors_of(file: DataFile) -> Iterator[Vector]:
@@ -57,14 +57,14 @@ def difference(ours: dict[str, Any], published: dict[str, Any]) -> str | None:
     return None
 
 
-def check(content: tuple[str, dict[str, Any], dict[str, Any]]) -> str | None:
-    """Recompute one vector; what must be refused, must be."""
+def check(content: tuple[str, dict[str, Any], dict[str, Any]]) -> Outcome:
+    """Recompute one vector; what must be refused, must be, and is counted apart."""
     formula, inputs, expected = content
     must = expected.get("error") is True or exceeds_int64(inputs) or exceeds_int64(expected)
     try:
         ours = calculate(formula, inputs)
     except Refused as refusal:
-        return None if must else f"refused: {refusal}"
+        return REFUSED if must else f"refused: {refusal}"
     return "answered, must be refused" if must else difference(ours, expected)
 
 
