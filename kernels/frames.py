@@ -138,6 +138,8 @@ class ParamKey(enum.IntEnum):
     MARKET_FUNDING = 23
     MARKET_BAND = 24
     FEED = 25
+    MARKET_PROFILE = 30
+    MARKET_KNOB = 31
 
 
 class Refusal(enum.IntEnum):

@@ -1,12 +1,14 @@
-"""Funding: premium of a second, rate of an hour, index, and what a position owes, in exact integers.
+"""Funding: premium of a second, index, and what a position owes, in exact integers.
 
-Rates are in 1e-12 per 8 h; the hourly eighth lives inside the exact product, never stored rounded. The
-index is in 1e-6 price units per lot. Sums are per second and move no money; money moves by the index.
+The rate of an interval is made in `kernels/funding_rate.py`, by the knobs of a market. Rates are in 1e-12
+per 8 h; the hourly eighth lives inside the exact product, never stored rounded. The index is in 1e-6 price
+units per lot. Sums are per second and move no money; money moves by the index.
 """
 
 from __future__ import annotations
 
-from kernels.int128 import mul_add_divmod, mul_div_trunc
+from kernels.funding_premium import share_e12
+from kernels.int128 import mul_add_divmod
 from kernels.jit import kernel
 from kernels.layouts import LIMIT
 
@@ -17,7 +19,6 @@ SECOND_NS = 1_000_000_000
 PERIOD_S = 8 * HOUR_S
 PREMIUM_LIMIT_E12 = 50_000_000_000
 """A second's premium is clamped to +-5 %."""
-VALID_SECONDS_MIN = 1200
 BASIS_SECONDS = 150
 MARK_BAND_PPM = 5_000
 """The mark stays within 50 bps of the index price."""
@@ -26,28 +27,13 @@ MARK_BAND_PPM = 5_000
 @kernel
 def premium_e12(mark: int, oracle: int) -> int:
     """(mark - oracle) / oracle in 1e-12, toward zero, clamped to +-5 %. `oracle` > 0."""
-    value, ok = mul_div_trunc(mark - oracle, RATE_ONE, oracle)
-    if ok == 0:
-        value = PREMIUM_LIMIT_E12 if mark > oracle else -PREMIUM_LIMIT_E12
-    return max(-PREMIUM_LIMIT_E12, min(PREMIUM_LIMIT_E12, value))
+    return share_e12(mark - oracle, oracle, PREMIUM_LIMIT_E12)
 
 
 @kernel
 def next_basis(basis_e6: int, sample_e6: int) -> int:
     """One second of the 150 s moving average of (mid - oracle), in 1e-6 price units, rounded down."""
     return basis_e6 + (sample_e6 - basis_e6) // BASIS_SECONDS
-
-
-@kernel
-def hourly_rate_e12(premium_sum_e12: int, seconds_valid: int, interest_e12: int, cap_e12: int) -> int:
-    """Rate per 8 h of an hour: mean premium over 3,600 s (absent seconds count as 0, so suppressing
-    samples never amplifies), toward zero, + interest, capped. Under 1,200 valid seconds: 0."""
-    if seconds_valid < VALID_SECONDS_MIN:
-        return 0
-    mean = abs(premium_sum_e12) // HOUR_S
-    if premium_sum_e12 < 0:
-        mean = -mean
-    return max(-cap_e12, min(cap_e12, mean + interest_e12))
 
 
 @kernel

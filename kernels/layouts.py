@@ -85,6 +85,26 @@ ACCOUNT = np.dtype(
 )
 ACCOUNT_FROZEN = 1
 
+KNOBS = (
+    "profile",
+    "source",  # of the premium: mark, impact, mid or the difference of two averages
+    "sample_s",
+    "weights",
+    "missing",
+    "valid_min",  # samples of an interval; with fewer the rate is 0
+    "premium_limit_e12",
+    "interest_rule",
+    "dampener_e12",
+    "multiplier_ppm",
+    "period_s",  # over which premium + interest are owed
+    "interval_s",  # from payment to payment
+    "change_e12",  # how far the rate may move from one interval to the next, 0: any
+    "lag",
+    "pay_on",
+    "rounding",
+)
+"""How a market's funding rate is made; what the values mean is told in `kernels/profiles.py`."""
+
 MARKET = np.dtype(
     [
         # identity and parameters
@@ -102,6 +122,7 @@ MARKET = np.dtype(
         ("interest_e12", "<i8"),
         ("cap_e12", "<i8"),
         ("band_e6", "<i8"),
+        *[(name, "<i8") for name in KNOBS],
         # totals: the identities of MONEY.md
         ("sum_size", "<i8"),
         ("sum_cash", "<i8"),
@@ -115,9 +136,11 @@ MARKET = np.dtype(
         ("index_e6", "<i8"),  # I
         ("index_rem", "<i8"),
         ("epoch", "<i8"),
-        ("premium_sum_e12", "<i8"),
-        ("seconds_valid", "<i8"),
+        ("premium_sum_e12", "<i8"),  # of the interval's samples by weight; twap_diff: of mark - index price
+        ("weight_valid", "<i8"),  # of the samples in the sum; twap_diff: sum of index prices
+        ("seconds_valid", "<i8"),  # samples in the sum
         ("seconds_seen", "<i8"),
+        ("rate_set_e12", "<i8"),  # of the last interval that ended; with a lag it is paid after the next
         ("rate_e12", "<i8"),  # of the last payment
         ("pay_price", "<i8"),  # mark of the last valid second
         # prices

@@ -70,6 +70,9 @@ TABLE = (
     ),
     Entry("book", "engine.app.book:command", "Rebuild the order book of a capture: best, impact, premium."),
     Entry("audit", "engine.app.audit:command", "Check another venue's published state: sums, funding steps."),
+    Entry(
+        "funding", "engine.app.funding:command", "What each venue's rule would have charged over market data."
+    ),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from engine.venue.recording import MarketPlan
 from kernels.book import residual_is_zero
 from kernels.frames import OUTCOME, OutcomeStage, Template
 from kernels.funding import premium_e12
+from kernels.funding_rate import interval_rate_e12
 from kernels.layouts import (
     MARKET,
     MARKET_FROZEN,
@@ -23,6 +26,7 @@ from kernels.layouts import (
     STATUS_HELD,
     STATUS_NONE,
 )
+from kernels.profiles import SKIP
 from relayer.core.batch import Batcher
 
 _STATES = ((MARKET_HALTED, "halted"), (MARKET_FROZEN, "frozen"), (MARKET_REDUCE_ONLY, "reduce-only"))
@@ -209,12 +213,15 @@ def market_of(plan: MarketPlan, row: np.void) -> Market:
 
 
 def predicted_e12(row: np.void) -> int:
-    """The rate per 8 h this hour would have if its other seconds were like those sampled so far; 0 before."""
-    seconds = int(row["seconds_valid"])
-    if seconds == 0:
-        return 0
-    cap = int(row["cap_e12"])
-    return max(-cap, min(cap, int(row["premium_sum_e12"]) // seconds + int(row["interest_e12"])))
+    """The rate per 8 h that the market's own rule would set if the samples still to come, and those missed,
+    were like those so far; 0 before the first."""
+    rule = np.array([row], MARKET)[0]
+    rule["missing"], rule["valid_min"] = SKIP, 0
+    samples = int(rule["interval_s"]) // int(rule["sample_s"])
+    names = ("premium_sum_e12", "weight_valid", "seconds_valid")
+    so_far: list[Any] = [row[name] for name in names]
+    last: list[Any] = [np.int64(samples), row["rate_set_e12"]]
+    return int(interval_rate_e12(rule, *so_far, *last))
 
 
 def state_of(row: np.void) -> str:

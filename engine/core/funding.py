@@ -9,13 +9,13 @@ from kernels.crc32c import crc_word
 from kernels.frames import ObservationKind, Refusal, TickKind
 from kernels.funding import (
     HOUR_NS,
-    HOUR_S,
     MARK_BAND_PPM,
-    hourly_rate_e12,
+    SECOND_NS,
     next_basis,
     next_index,
-    premium_e12,
 )
+from kernels.funding_premium import premium_of_source
+from kernels.funding_rate import add_premium, interval_rate_e12, slots_elapsed
 from kernels.jit import kernel
 from kernels.layouts import (
     FEED_SLOTS,
@@ -30,7 +30,11 @@ from kernels.layouts import (
     STATUS_NONE,
 )
 from kernels.oracle import SKEW_NS, consensus, median3, rescale
+from kernels.profiles import ON_ORACLE, TWAP_DIFF
 from kernels.types import Record, wide
+
+SAMPLES_MAX = 1 << 20
+"""Ticks closer than a second may be many; past this number an interval takes no more, so its sum is bounded."""
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -127,7 +131,7 @@ def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
 
 
 @kernel
-def sample_market(books: Books, m: int, now_ns: int) -> None:
+def sample_market(books: Books, m: int, prev_ns: int, now_ns: int) -> None:
     """One second of one market: consensus, mark, premium. Without a price the last good one is HELD."""
     market = books.markets[m]
     meta = books.meta[0]
@@ -148,37 +152,115 @@ def sample_market(books: Books, m: int, now_ns: int) -> None:
     market["held_since_ns"] = 0
     mark = mark_price(books, m, market, now_ns)
     market["mark"] = mark
-    market["pay_price"] = mark
+    market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
     set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
-    market["premium_sum_e12"] += premium_e12(mark, price)
+    sample_premium(books, m, market, prev_ns, now_ns)
+
+
+@kernel
+def sample_premium(books: Books, m: int, market: Record, prev_ns: int, now_ns: int) -> None:
+    """Add the premium of this second to the interval, if a sample is due and its source is known.
+
+    One sample is due at the first tick at or past each multiple of `sample_s`; with 1 s, at every tick. What
+    closes an interval belongs to it. A sample without its source is missing, as is one without a price.
+    """
+    step_ns = market["sample_s"] * SECOND_NS
+    if market["sample_s"] > 1 and now_ns // step_ns == prev_ns // step_ns:
+        return
+    if market["seconds_valid"] >= SAMPLES_MAX:
+        return
+    oracle = market["oracle"]
+    if market["source"] == TWAP_DIFF:
+        market["premium_sum_e12"] += market["mark"] - oracle
+        market["weight_valid"] += oracle
+        market["seconds_valid"] += 1
+        return
+    base = m * FEED_SLOTS
+    premium, valid = premium_of_source(
+        market["source"],
+        market["mark"],
+        fresh_price(books, base + SLOT_MID, now_ns),
+        fresh_price(books, base + SLOT_BID, now_ns),
+        fresh_price(books, base + SLOT_ASK, now_ns),
+        oracle,
+        market["premium_limit_e12"],
+    )
+    if valid == 0:
+        return
+    slot = slots_of(market) if ends_interval(market, prev_ns, now_ns) == 1 else slots_elapsed(market, now_ns)
+    total, weight = add_premium(
+        market, market["premium_sum_e12"], market["weight_valid"], premium, slot, slot
+    )
+    market["premium_sum_e12"] = total
+    market["weight_valid"] = weight
     market["seconds_valid"] += 1
 
 
 @kernel
-def pay_hour(market: Record, seconds: int) -> None:
-    """Close the hour of one market: rate, index, new epoch. Positions settle on touch.
-
-    Nothing is paid without open interest, and a rate of 0 still opens a new epoch.
-    """
-    rate = hourly_rate_e12(
-        market["premium_sum_e12"], market["seconds_valid"], market["interest_e12"], market["cap_e12"]
-    )
-    if market["open_interest"] == 0:
-        rate = 0
-    index, rem, ok = next_index(market["index_e6"], market["index_rem"], market["pay_price"], rate, seconds)
-    market["index_e6"] = index
-    market["index_rem"] = rem
-    market["rate_e12"] = rate if ok == 1 else 0
-    reset_hour(market)
+def slots_of(market: Record) -> int:
+    """Samples of a whole interval."""
+    return market["interval_s"] // market["sample_s"]
 
 
 @kernel
-def reset_hour(market: Record) -> None:
-    """Start an hour without samples."""
+def ends_interval(market: Record, prev_ns: int, now_ns: int) -> int:
+    """1 if the market's funding interval ends between two ticks."""
+    interval_ns = market["interval_s"] * SECOND_NS
+    return 1 if now_ns // interval_ns > prev_ns // interval_ns else 0
+
+
+@kernel
+def pay_interval(market: Record) -> None:
+    """Close the interval of one market: rate, index. Positions settle on touch.
+
+    Nothing is paid without open interest. With a lag, what is paid is the rate that the interval before set.
+    """
+    before = market["rate_set_e12"]
+    rate = interval_rate_e12(
+        market,
+        market["premium_sum_e12"],
+        market["weight_valid"],
+        market["seconds_valid"],
+        slots_of(market),
+        before,
+    )
+    market["rate_set_e12"] = rate
+    if market["lag"] == 1:
+        rate = before
+    if market["open_interest"] == 0:
+        rate = 0
+    index, rem, ok = next_index(
+        market["index_e6"], market["index_rem"], market["pay_price"], rate, market["interval_s"]
+    )
+    market["index_e6"] = index
+    market["index_rem"] = rem
+    market["rate_e12"] = rate if ok == 1 else 0
+    reset_interval(market)
+
+
+@kernel
+def reset_interval(market: Record) -> None:
+    """Start an interval without samples."""
     market["premium_sum_e12"] = 0
+    market["weight_valid"] = 0
     market["seconds_valid"] = 0
     market["seconds_seen"] = 0
+
+
+@kernel
+def end_hour(market: Record, prev_ns: int, now_ns: int, sampled: int) -> None:
+    """An hour is over: a new epoch, and if the market's interval is over too, its payment.
+
+    sampled = 0: the clock opened past the hour. What was missed is never paid, nor the rate it would have set.
+    """
     market["epoch"] += 1
+    if ends_interval(market, prev_ns, now_ns) == 0:
+        return
+    if sampled == 1:
+        pay_interval(market)
+    else:
+        reset_interval(market)
+        market["rate_set_e12"] = 0
 
 
 @kernel
@@ -218,7 +300,7 @@ def tick_refusal(books: Books, frame: Record) -> int:
 
 @kernel
 def apply_tick(books: Books, frame: Record) -> int:
-    """Advance the clock. A second samples every market; the first tick past an hour pays that hour.
+    """Advance the clock. A second samples every market; the first tick past an hour ends that hour.
 
     Each interval counts exactly once. OPEN starts or resumes the clock: what lies between was paused and is
     neither sampled nor paid.
@@ -228,6 +310,7 @@ def apply_tick(books: Books, frame: Record) -> int:
         return why
     meta = books.meta[0]
     now, kind = frame["now_ns"], wide(frame["kind"])
+    prev = meta["now_ns"]
     ends_hour = crosses_hour(books, now)
     meta["now_ns"] = now
     meta["funding_hour"] = now // HOUR_NS
@@ -236,11 +319,9 @@ def apply_tick(books: Books, frame: Record) -> int:
         if market["active"] == 0:
             continue
         if kind == _SECOND:
-            sample_market(books, m, now)
-            if ends_hour == 1:
-                pay_hour(market, HOUR_S)
-        elif ends_hour == 1:
-            reset_hour(market)
+            sample_market(books, m, prev, now)
+        if ends_hour == 1:
+            end_hour(market, prev, now, 1 if kind == _SECOND else 0)
         witness = crc_word(books.witness[0], market["mark"])
         witness = crc_word(witness, market["premium_sum_e12"])
         books.witness[0] = crc_word(witness, market["index_e6"])

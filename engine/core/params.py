@@ -16,6 +16,11 @@ for the first tick at or past its `not_before_ns`. A table that contradicts itse
 | MARKET_FUNDING | market | interest, 1e-12 per 8 h | cap, 1e-12 per 8 h |
 | MARKET_BAND | market | band of fills round the mark, 1e-6 | - |
 | FEED | market | provider 0..12 | weight, 0: none |
+| MARKET_PROFILE | market | whose funding rule (`kernels.profiles.Profile`): sets every knob | - |
+| MARKET_KNOB | market | number of a knob, its place in `kernels.layouts.KNOBS` | its value |
+
+A new market follows GoDark's rule. Interest and cap are set by MARKET_FUNDING; a profile row sets them too,
+so what departs from the profile comes after it. A change of rule drops the samples of the open interval.
 """
 
 from __future__ import annotations

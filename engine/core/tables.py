@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.state import Books
+from kernels import profiles
 from kernels.book import size_limit
 from kernels.frames import ParamKey
-from kernels.layouts import FEED_SLOTS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
+from kernels.layouts import FEED_SLOTS, KNOBS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
+from kernels.profiles import Profile
 
 RATE_ONE = 10**12
 FEE_ONE = 10**9
@@ -23,6 +25,8 @@ _MARKET_KEYS = {
     ParamKey.MARKET_FUNDING,
     ParamKey.MARKET_BAND,
     ParamKey.FEED,
+    ParamKey.MARKET_PROFILE,
+    ParamKey.MARKET_KNOB,
 }
 
 
@@ -101,6 +105,10 @@ def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) ->
         if not 0 < value <= 10**6:
             return f"market {n}: band {value} is not in 1..{10**6}"
         market["band_e6"] = value
+    elif key is ParamKey.MARKET_PROFILE:
+        return _put_profile(market, n, value)
+    elif key is ParamKey.MARKET_KNOB:
+        return _put_knob(market, n, value, value2)
     else:
         if not 0 <= value < MAX_PROVIDERS or not 0 <= value2 <= 10**6:
             return (
@@ -108,6 +116,31 @@ def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) ->
             )
         books.feeds[n * FEED_SLOTS + value]["weight"] = value2
     return None
+
+
+def _put_profile(market: np.void, n: int, profile: int) -> str | None:
+    if not 0 <= profile < len(Profile):
+        return f"market {n}: profile {profile} is not in 0..{len(Profile) - 1}"
+    rule = profiles.rule_row(Profile(profile))
+    for name in profiles.RULE.names or ():
+        market[name] = rule[name]
+    _restart_interval(market)
+    return None
+
+
+def _put_knob(market: np.void, n: int, knob: int, value: int) -> str | None:
+    why = profiles.knob_fault(knob, value)
+    if why is not None:
+        return f"market {n}: {why}"
+    market[KNOBS[knob]] = value
+    _restart_interval(market)
+    return None
+
+
+def _restart_interval(market: np.void) -> None:
+    """Samples taken by one rule say nothing under another: the interval goes on without them."""
+    for name in ("premium_sum_e12", "weight_valid", "seconds_valid", "seconds_seen", "rate_set_e12"):
+        market[name] = 0
 
 
 def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None:
@@ -121,6 +154,9 @@ def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None
         return f"market {n}: the scale of a market in force never changes"
     if n > int(meta["markets"]):
         return f"market {n}: markets are numbered without gaps, next is {int(meta['markets'])}"
+    rule = profiles.rule_row(Profile.GODARK)
+    for name in KNOBS:
+        market[name] = rule[name]
     market["price_exp"], market["lot_exp"] = price_exp, lot_exp
     market["scale"] = 10**price_exp
     market["quote_mul"] = 10 ** max(0, 6 - price_exp)
@@ -180,6 +216,9 @@ def _market_contradiction(books: Books, n: int, highest: np.void) -> str | None:
         return f"market {n}: leverage {int(market['leverage_max'])} is above every margin tier"
     if not int(market["band_e6"]):
         return f"market {n} has no fill band"
+    why = profiles.contradiction(market)
+    if why is not None:
+        return f"market {n}: {why}"
     weights = [int(books.feeds[n * FEED_SLOTS + k]["weight"]) for k in range(MAX_PROVIDERS)]
     if not any(weights):
         return f"market {n} has no price feed"

@@ -24,7 +24,8 @@ _FUNDING = {
     "positions": {"idx", "rem"},
     "markets": {
         "sum_rem", "sum_size_idx_hi", "sum_size_idx_lo", "index_e6", "index_rem", "epoch",
-        "premium_sum_e12", "seconds_valid", "seconds_seen", "rate_e12", "pay_price",
+        "premium_sum_e12", "weight_valid", "seconds_valid", "seconds_seen", "rate_set_e12", "rate_e12",
+        "pay_price",
     },
 }  # fmt: skip
 _CASH = {

@@ -9,6 +9,7 @@ from typing import Any
 from kernels.frames import ParamKey, Refusal, Template
 from kernels.layouts import MAX_MARKETS, MAX_PROVIDERS, MAX_STAGED, MAX_TIERS, NOTIONAL_LIMIT_E6, PRICE_MAX
 from relayer.verify.model_frames import decode
+from relayer.verify.model_rules import KNOB_BOUNDS, RULES_BY_PROFILE, put_knobs, rule_is_sound
 from relayer.verify.model_state import Ledger, Market, Tables, Tier
 
 RULES = 1
@@ -21,6 +22,7 @@ _EXCHANGE = {
     ParamKey.OBSERVATION_AGE_NS: "observation_age_ns",
     ParamKey.HOLD_NS: "hold_ns",
 }
+_RULE_KEYS = (ParamKey.MARKET_PROFILE, ParamKey.MARKET_KNOB)
 
 
 class RowInvalid(Exception):
@@ -72,6 +74,14 @@ def put_market(tables: Tables, row: Any) -> None:
     elif row.key == ParamKey.MARKET_BAND:
         require(0 < row.value <= 10**6)
         market.band_e6 = row.value
+    elif row.key == ParamKey.MARKET_PROFILE:
+        require(0 <= row.value < len(RULES_BY_PROFILE))
+        put_knobs(market, RULES_BY_PROFILE[row.value] | {"profile": row.value})
+    elif row.key == ParamKey.MARKET_KNOB:
+        require(0 < row.value <= len(KNOB_BOUNDS))
+        name, low, high = KNOB_BOUNDS[row.value - 1]
+        require(low <= row.value2 <= high)
+        put_knobs(market, {name: row.value2})
     else:
         require(0 <= row.value < MAX_PROVIDERS and 0 <= row.value2 <= 10**6)
         tables.weights.setdefault(row.row, {})[row.value] = row.value2
@@ -98,7 +108,7 @@ def put_row(tables: Tables, row: Any) -> None:
     elif row.key in (ParamKey.FEE_TIER, ParamKey.MARGIN_TIER_RATES, ParamKey.MARGIN_TIER_LIMITS):
         put_tier(tables, row)
     else:
-        require(row.key in (*range(ParamKey.MARKET_SYMBOL, ParamKey.MARKET_BAND + 1), ParamKey.FEED))
+        require(row.key in (*range(ParamKey.MARKET_SYMBOL, ParamKey.FEED + 1), *_RULE_KEYS))
         put_market(tables, row)
 
 
@@ -120,6 +130,7 @@ def require_consistent(tables: Tables) -> None:
         market = tables.markets[n]
         require(0 < market.leverage_max <= margin[-1].max_leverage)
         require(market.band_e6 > 0)
+        require(rule_is_sound(market))
         require(any(tables.weights.get(n, {}).values()))
 
 

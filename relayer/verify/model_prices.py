@@ -20,16 +20,14 @@ from kernels.layouts import (
     STATUS_TWO,
 )
 from relayer.verify.model_params import put_in_force
-from relayer.verify.model_state import Feed, Ledger, Market, Payment, half_even_div, trunc_div
+from relayer.verify.model_rules import Seen, forget_samples, interval_ends, rate_of_interval, take_sample
+from relayer.verify.model_state import Feed, Ledger, Market, Payment, half_even_div
 
 SKEW_NS = 10**9
 HOUR_NS = 3600 * 10**9
-HOUR_S = 3600
-PERIOD_S = 8 * HOUR_S
+PERIOD_S = 8 * 3600
 RATE_ONE = 10**12
-VALID_SECONDS_MIN = 1200
 BASIS_SECONDS = 150
-PREMIUM_LIMIT_E12 = 5 * RATE_ONE // 100
 _BOOK_SLOTS = {
     ObservationKind.MID: SLOT_MID,
     ObservationKind.IMPACT_BID: SLOT_BID,
@@ -57,6 +55,7 @@ class MarketPrices(NamedTuple):
     basis_known: int
     held_since_ns: int
     premium_sum_e12: int
+    weight_valid: int
     seconds_valid: int
     seconds_seen: int
     pay_price: int
@@ -163,7 +162,7 @@ def next_mark(ledger: Ledger, number: int, market: Market, now_ns: int) -> int:
     return min(max(median, index - band), index + band)
 
 
-def sample(ledger: Ledger, number: int, market: Market, now_ns: int) -> None:
+def sample(ledger: Ledger, number: int, market: Market, prev_ns: int, now_ns: int) -> None:
     """One second of a market. Without consensus the last good price is HELD, and past the limit reduce-only."""
     market.seconds_seen += 1
     status, price, conf = consensus(votes_of(ledger, number, now_ns))
@@ -176,21 +175,22 @@ def sample(ledger: Ledger, number: int, market: Market, now_ns: int) -> None:
             ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
         return
     market.status, market.oracle, market.conf, market.held_since_ns = status, price, conf, 0
-    market.mark = market.pay_price = next_mark(ledger, number, market, now_ns)
+    market.mark = next_mark(ledger, number, market, now_ns)
+    market.pay_price = price if market.pay_on else market.mark
     ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
-    premium = trunc_div((market.mark - price) * RATE_ONE, price)
-    market.premium_sum_e12 += max(-PREMIUM_LIMIT_E12, min(PREMIUM_LIMIT_E12, premium))
-    market.seconds_valid += 1
+    bid = book_price(ledger, number, SLOT_BID, now_ns)
+    ask = book_price(ledger, number, SLOT_ASK, now_ns)
+    take_sample(market, Seen(book_price(ledger, number, SLOT_MID, now_ns), bid, ask), prev_ns, now_ns)
 
 
-def pay_hour(ledger: Ledger, number: int, market: Market) -> None:
-    """Rate of the hour, step of the index, and what every open position owes by it."""
-    rate = 0
-    if market.seconds_valid >= VALID_SECONDS_MIN and market.open_interest:
-        rate = trunc_div(market.premium_sum_e12, HOUR_S) + market.interest_e12
-        rate = max(-market.cap_e12, min(market.cap_e12, rate))
+def pay_interval(ledger: Ledger, number: int, market: Market) -> None:
+    """Rate of the interval, step of the index, and what every open position owes by it."""
+    market.rate_set_e12, before = rate_of_interval(market), market.rate_set_e12
+    rate = before if market.lag else market.rate_set_e12
+    if not market.open_interest:
+        rate = 0
     step, rem = divmod(
-        market.pay_price * 10**6 * rate * HOUR_S + market.index_rem,
+        market.pay_price * 10**6 * rate * market.interval_s + market.index_rem,
         PERIOD_S * RATE_ONE,
     )
     if abs(step) > LIMIT or abs(market.index_e6 + step) > LIMIT:
@@ -204,14 +204,20 @@ def pay_hour(ledger: Ledger, number: int, market: Market) -> None:
         pay, position.eager_rem = divmod(-position.size * step + position.eager_rem, market.scale)
         position.eager_pay_e6 += pay
         paid += max(0, -pay)
-    reset_hour(market)
+    forget_samples(market)
     ledger.payments.append(Payment(number, market.epoch, ledger.meta.now_ns, rate, step, paid))
 
 
-def reset_hour(market: Market) -> None:
-    """A new epoch without samples."""
-    market.premium_sum_e12 = market.seconds_valid = market.seconds_seen = 0
+def end_hour(ledger: Ledger, number: int, market: Market, prev_ns: int, sampled: bool) -> None:
+    """A new epoch. If the interval is over too it pays, or, opened past its end, is forgotten with its rate."""
     market.epoch += 1
+    if not interval_ends(market, prev_ns, ledger.meta.now_ns):
+        return
+    if sampled:
+        pay_interval(ledger, number, market)
+    else:
+        forget_samples(market)
+        market.rate_set_e12 = 0
 
 
 def check_tick(ledger: Ledger, tick: Any) -> Refusal:
@@ -246,13 +252,12 @@ def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
     why = check_tick(ledger, tick)
     if why:
         return why, False
+    prev_ns = ledger.meta.now_ns
     ends_hour, closes = advance(ledger, tick.now_ns)
     for number in range(ledger.tables.count):
         market = ledger.tables.markets[number]
         if tick.kind == TickKind.SECOND:
-            sample(ledger, number, market, tick.now_ns)
-            if ends_hour:
-                pay_hour(ledger, number, market)
-        elif ends_hour:
-            reset_hour(market)
+            sample(ledger, number, market, prev_ns, tick.now_ns)
+        if ends_hour:
+            end_hour(ledger, number, market, prev_ns, tick.kind == TickKind.SECOND)
     return Refusal.NONE, closes

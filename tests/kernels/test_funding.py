@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kernels import funding
+from kernels import funding, funding_rate, profiles
 from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN
 from tests.kernels import twins
 from tests.kernels.entries import run
@@ -21,6 +21,12 @@ limited = st.one_of(
 )
 scales = st.integers(0, 9).map(lambda e: 10**e)
 HOUR_WHOLE = 8 * 3600 * 10**12
+
+
+def hourly_rate(total: int, valid: int, interest: int, cap: int) -> int:
+    """Rate of an hour by GoDark's rule with another interest and cap."""
+    rule = profiles.rule_row(profiles.Profile.GODARK, interest_e12=interest, cap_e12=cap)
+    return run(funding_rate.interval_rate_e12, rule, total, valid, valid, 3600, 0)
 
 
 @given(prices, prices)
@@ -68,27 +74,27 @@ sums = st.one_of(st.integers(-(10**15), 10**15), st.integers(-3600 * 5 * 10**10,
 
 @given(sums, st.integers(0, 3600), rates, st.integers(0, 10**12))
 def test_hourly_rate_against_the_twin(total: int, valid: int, interest: int, cap: int) -> None:
-    got = run(funding.hourly_rate_e12, total, valid, interest, cap)
+    got = hourly_rate(total, valid, interest, cap)
     assert got == twins.hourly_rate_e12(total, valid, interest, cap)
     assert -cap <= got <= cap
 
 
 @pytest.mark.parametrize(("valid", "rate"), [(0, 0), (1199, 0), (1200, 1_000_100), (3600, 1_000_100)])
 def test_too_few_seconds_pay_nothing(valid: int, rate: int) -> None:
-    assert run(funding.hourly_rate_e12, 3600 * 10**6, valid, 100, 10**12) == rate
+    assert hourly_rate(3600 * 10**6, valid, 100, 10**12) == rate
 
 
 @given(sums, st.integers(1200, 3600), st.integers(0, 10**12))
 def test_rate_without_interest_is_odd_in_the_premium(total: int, valid: int, cap: int) -> None:
-    up = run(funding.hourly_rate_e12, total, valid, 0, cap)
-    assert up == -run(funding.hourly_rate_e12, -total, valid, 0, cap)
+    up = hourly_rate(total, valid, 0, cap)
+    assert up == -hourly_rate(-total, valid, 0, cap)
 
 
 @given(st.integers(1200, 3599), st.integers(1, 5 * 10**10))
 def test_absent_seconds_never_amplify(valid: int, premium: int) -> None:
     """Leaving samples out can only bring the mean nearer to 0."""
-    fewer = run(funding.hourly_rate_e12, valid * premium, valid, 0, 10**12)
-    assert 0 <= fewer <= run(funding.hourly_rate_e12, 3600 * premium, 3600, 0, 10**12)
+    fewer = hourly_rate(valid * premium, valid, 0, 10**12)
+    assert 0 <= fewer <= hourly_rate(3600 * premium, 3600, 0, 10**12)
 
 
 @given(limited, st.integers(0, HOUR_WHOLE - 1), prices, rates, st.integers(1, 3600))

@@ -15,6 +15,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.venue.simulator import Simulator
 from kernels.layouts import (
+    KNOBS,
     MARKET,
     MARKET_FROZEN,
     MARKET_HALTED,
@@ -23,6 +24,7 @@ from kernels.layouts import (
     STATUS_NONE,
     STATUS_OK,
 )
+from kernels.profiles import Profile, rule_row
 
 NOW = 1_700_000_000 * 10**9
 SECOND = 10**9
@@ -87,6 +89,9 @@ def test_what_is_wrong_is_named(machine: Machine) -> None:
 
 def _market(**values: int) -> np.void:
     row = np.zeros(1, MARKET)[0]
+    rule = rule_row(Profile.GODARK)
+    for name in KNOBS:
+        row[name] = rule[name]
     for name, value in values.items():
         row[name] = value
     return row
@@ -97,8 +102,31 @@ def _market(**values: int) -> np.void:
     [(0, 0, 0), (300, 3, 110), (-300, 3, -90), (10**6, 2, 5_000), (-(10**6), 2, -5_000)],
 )
 def test_predicted_rate(premium_sum: int, seconds: int, expected: int) -> None:
-    row = _market(premium_sum_e12=premium_sum, seconds_valid=seconds, interest_e12=10, cap_e12=5_000)
+    row = _market(
+        premium_sum_e12=premium_sum,
+        weight_valid=seconds,
+        seconds_valid=seconds,
+        interest_e12=10,
+        cap_e12=5_000,
+    )
     assert predicted_e12(row) == expected
+    assert int(row["valid_min"]) == 1200
+
+
+def test_a_predicted_rate_follows_the_rule_of_its_market() -> None:
+    """Samples at places 1 and 3 of an interval whose weights rise: 3/4 of the second premium."""
+    row = _market(
+        premium_sum_e12=3 * 4 * 10**9,
+        weight_valid=4,
+        seconds_valid=2,
+        weights=1,
+        sample_s=5,
+        interest_rule=1,
+        interest_e12=10**8,
+        dampener_e12=5 * 10**8,
+        cap_e12=10**10,
+    )
+    assert predicted_e12(row) == 3 * 10**9 - 5 * 10**8
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from engine.core.params import Row, stage
 from kernels import frames as f
 from kernels.frames import ParamKey, Source, Template
-from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN
+from kernels.layouts import KNOBS, LIMIT, PRICE_MAX, PRICE_MIN
+from kernels.profiles import BOUNDS
 from relayer.verify.model_prices import MarketPrices
 from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, SOURCES, frame, key_of
 from tests.engine.core.twins import Twins
@@ -218,6 +219,18 @@ feed_rows = st.builds(
     mostly(st.integers(0, 4), [12, 13, -1, *INT64]),
     mostly(st.sampled_from([2, 3, 0]), [-1, 10**6 + 1]),
 )
+rule_rows = st.one_of(
+    st.builds(Row, st.just(ParamKey.MARKET_PROFILE), st.integers(0, 3), st.integers(-1, 6), st.just(0)),
+    st.sampled_from([(name, bound) for name in KNOBS[1:] for bound in BOUNDS[name]]).flatmap(
+        lambda knob: st.builds(
+            Row,
+            st.just(ParamKey.MARKET_KNOB),
+            st.integers(0, 3),
+            st.just(KNOBS.index(knob[0])),
+            st.just(knob[1]),
+        )
+    ),
+)
 new_market = st.sampled_from([(3, 0), (4, 9), (7, 2), (6, 6)]).map(
     lambda e: [
         Row(ParamKey.MARKET_SCALE, 3, *e),
@@ -229,7 +242,7 @@ new_market = st.sampled_from([(3, 0), (4, 9), (7, 2), (6, 6)]).map(
 )
 changes = st.builds(
     Change,
-    st.one_of(st.lists(st.one_of(param_rows, feed_rows), max_size=3), new_market),
+    st.one_of(st.lists(st.one_of(param_rows, feed_rows, rule_rows), max_size=3), new_market),
     st.integers(1, 3),
     mostly(st.just(0), [SECOND_NS, HOUR_NS, -(10**18)]),
     mostly(st.just(""), ["of", "change", "value", "value2"]),

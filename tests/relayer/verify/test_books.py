@@ -155,7 +155,7 @@ def test_a_wrong_price_of_a_full_hour_speaks_against_funding(
 ) -> None:
     """One second's basis off by one in the model, in an hour that is computed whole."""
     directory, _ = written(tmp_path / "journal", hours_frames([2]))
-    honest = model_prices.reset_hour
+    honest = model_prices.forget_samples
     seen: list[int] = []
 
     def premium_off(market: model_prices.Market) -> None:
@@ -163,5 +163,5 @@ def test_a_wrong_price_of_a_full_hour_speaks_against_funding(
         seen.append(1)
         market.premium_sum_e12 += len(seen) == 1
 
-    monkeypatch.setattr(model_prices, "reset_hour", premium_off)
+    monkeypatch.setattr(model_prices, "forget_samples", premium_off)
     assert set(spoken(audit(directory))) == {"funding"}

@@ -1,0 +1,220 @@
+"""Averages against plain lists and fractions, and the formulas of other venues against theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kernels import funding_premium, funding_samples, funding_venues
+from tests.kernels import funding_twins as twins
+from tests.kernels.entries import int64s, run
+from tests.kernels.twins import I64_MAX, I64_MIN, fits
+
+lists = st.lists(int64s, max_size=40)
+ppm = st.one_of(st.sampled_from([0, 1, 250_000, 500_000, 10**6]), st.integers(0, 10**6))
+small = st.integers(-(10**12), 10**12)
+unsigned = st.one_of(st.sampled_from([0, 1, I64_MAX]), st.integers(0, I64_MAX), st.integers(0, 10**10))
+
+
+def column(values: list[int], room: int = 0) -> Any:
+    out = np.zeros(max(len(values), room), np.int64)
+    out[: len(values)] = values
+    return out
+
+
+@given(lists)
+def test_sorting(values: list[int]) -> None:
+    array = column(values)
+    run(funding_samples.sort_ascending, array, len(values))
+    assert array.tolist() == sorted(values)
+
+
+@given(lists, st.integers(0, 60))
+def test_mean_among_zeros(values: list[int], length: int) -> None:
+    assert run(funding_samples.padded_mean, column(values), len(values), length) == twins.mean(values, length)
+
+
+@given(lists, st.integers(0, 60))
+def test_median_among_zeros(values: list[int], length: int) -> None:
+    padded = values + [0] * (length - len(values))
+    array = column(values, length)
+    assert run(funding_samples.padded_median, array, len(values), length) == twins.median(padded)
+
+
+@given(st.lists(int64s, min_size=1, max_size=20))
+def test_a_median_is_odd_and_lies_within(values: list[int]) -> None:
+    middle, ok = run(funding_samples.median, column(values), len(values))
+    assert ok == 1 and min(values) <= middle <= max(values)
+    if I64_MIN not in values:
+        mirrored = run(funding_samples.median, column([-v for v in values]), len(values))
+        assert mirrored == (-middle, 1)
+
+
+@given(lists, ppm)
+def test_trimming(values: list[int], tail: int) -> None:
+    array = column(values)
+    first, last = run(funding_samples.trim_tails, array, len(values), tail)
+    assert array[first:last].tolist() == twins.trimmed(values, tail)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 90), st.one_of(int64s, small)), max_size=6),
+    st.lists(st.integers(0, 90), max_size=4),
+    st.one_of(int64s, small),
+    st.integers(1, 80),
+)
+def test_average_over_time(updates: list[tuple[int, int]], cuts: list[int], before: int, until: int) -> None:
+    updates.sort(key=lambda update: update[0])
+    edges = sorted(set(cuts))
+    outages = list(zip(edges[::2], edges[1::2], strict=False))
+    got = run(
+        funding_samples.twap_step,
+        column([at for at, _ in updates]),
+        column([price for _, price in updates]),
+        np.array(outages, np.int64).reshape(-1, 2),
+        before,
+        until,
+    )
+    expected = twins.twap(updates, outages, before, until)
+    if expected[-1] == 1 and got[-1] == 1:
+        assert got == expected
+    else:
+        assert max(abs(p) for p in [before, *(p for _, p in updates)]) * 80 > I64_MAX
+
+
+@pytest.mark.parametrize("times", [[5, 4], [-1]])
+def test_an_average_over_times_that_fall_is_refused(times: list[int]) -> None:
+    none = np.zeros((0, 2), np.int64)
+    assert run(funding_samples.twap_step, column(times), column([1] * len(times)), none, 1, 9) == (0, 0, 0)
+
+
+@given(st.lists(st.tuples(int64s, int64s), max_size=8))
+def test_running_difference(pairs: list[tuple[int, int]]) -> None:
+    out = np.zeros(len(pairs), np.int64)
+    ok = run(
+        funding_samples.running_difference, column([a for a, _ in pairs]), column([b for _, b in pairs]), out
+    )
+    sums = [sum(a - b for a, b in pairs[: k + 1]) for k in range(len(pairs))]
+    if ok == 1:
+        assert out.tolist() == sums
+    else:
+        assert I64_MIN in [b for _, b in pairs] or not all(
+            fits(a - b) for a, b in pairs + [(s, 0) for s in sums]
+        )
+
+
+scale = st.integers(-9, 9).map(lambda x: (10 ** max(0, x), 10 ** max(0, -x)))
+
+
+@given(int64s, int64s, int64s, scale)
+def test_index_step(elapsed: int, rate: int, price: int, parts: tuple[int, int]) -> None:
+    got = run(funding_venues.index_step_ppm, elapsed, rate, price, *parts)
+    expected = twins.index_step(elapsed, rate, price, *parts)
+    assert got == expected or (got == (0, 0) and not (fits(elapsed * rate) and fits(price * parts[0])))
+
+
+@given(int64s, int64s, int64s)
+def test_margin_bound(factor: int, initial: int, maintenance: int) -> None:
+    got = run(funding_venues.margin_bound, factor, initial, maintenance)
+    if 0 <= maintenance <= initial:
+        assert got == twins.fitting(factor * (initial - maintenance) // 10**6)
+    else:
+        assert got == (0, 0)
+
+
+@given(int64s, int64s, int64s)
+def test_settlement(market: int, position: int, size: int) -> None:
+    got = run(funding_venues.settlement_ppm, market, position, size)
+    fine = market != I64_MIN and fits(position - market) and fits((position - market) * size)
+    assert got == (((position - market) * size, 1) if fine else (0, 0))
+
+
+@given(lists)
+def test_settling_together_floors_once(nets: list[int]) -> None:
+    payments = np.zeros(len(nets), np.int64)
+    assert run(funding_venues.settle_together, column(nets), payments) == (sum(nets) // 10**6, 1)
+    assert payments.tolist() == [-(net // 10**6) for net in nets]
+
+
+@given(
+    st.one_of(int64s, small),
+    st.one_of(int64s, unsigned),
+    st.sampled_from([0, 5000, 1, -1]),
+    st.sampled_from([33, 20, 10, 1, 0]),
+    st.sampled_from([3600, 1, 86_400, 86_401, -5]),
+)
+def test_drift_rate(mark: int, oracle: int, offset: int, part: int, period: int) -> None:
+    got = run(funding_venues.drift_rate_e9, mark, oracle, offset, part, period)
+    assert got == twins.drift_rate(mark, oracle, offset, part, period)
+
+
+@given(int64s, int64s)
+def test_drift_payment(rate: int, base: int) -> None:
+    paid = twins.drift_payment(rate, base)
+    fine = fits(paid) and fits(-paid)
+    assert run(funding_venues.drift_payment, rate, base) == ((paid, 1) if fine else (0, 0))
+
+
+@given(small, small, st.integers(0, 10**14), st.integers(-(10**14), 0), unsigned, st.integers(0, 10**12))
+def test_drift_sides(rate: int, net: int, longs: int, shorts: int, fee: int, pool: int) -> None:
+    got = run(funding_venues.drift_sides, rate, net, longs, shorts, fee, pool)
+    assert got == twins.drift_sides(rate, net, longs, shorts, fee, pool)
+
+
+def test_drift_sides_shrink_what_the_pool_cannot_bear() -> None:
+    """Longs pay 100 units, shorts would receive 1,000: they share what there is."""
+    long_rate, short_rate, pool, ok = run(funding_venues.drift_sides, 10**12, -900, 100, -1000, 0, 300)
+    assert (long_rate, pool, ok) == (10**12, 200, 1)
+    assert short_rate == (100 + 100 - 1) * 10**12 // 1000
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (1, 1, -1, 0, 0, 0),
+        (1, 1, 0, 1, 0, 0),
+        (1, 1, 0, I64_MIN, 0, 0),
+        (1, 1, 0, 0, -1, 0),
+        (1, 1, 0, 0, 0, -1),
+    ],
+)
+def test_drift_sides_of_the_wrong_sign_are_refused(odd: tuple[int, ...]) -> None:
+    assert run(funding_venues.drift_sides, *odd) == (0, 0, 0, 0)
+
+
+@given(small, st.integers(1, 10**12), small, small, small, small)
+def test_difference_payment(
+    internal: int, external: int, low: int, high: int, grown: int, share: int
+) -> None:
+    values = (internal, external, low, high, grown, share)
+    assert run(funding_venues.difference_payment, *values) == twins.difference_payment(*values)
+
+
+@given(st.tuples(int64s, int64s, int64s, int64s, int64s, int64s))
+def test_a_difference_payment_is_right_or_refused(values: tuple[int, ...]) -> None:
+    got = run(funding_venues.difference_payment, *values)
+    if got[1] == 1:
+        assert got == twins.difference_payment(*values)
+
+
+prices = st.one_of(st.sampled_from([10**7, 9 * 10**9]), st.integers(10**7, 9 * 10**9))
+known = st.one_of(st.just(0), prices)
+
+
+@given(prices, known, known, known, prices, st.integers(1, 10**12))
+def test_premium_of_each_source(mark: int, mid: int, bid: int, ask: int, oracle: int, limit: int) -> None:
+    impact = max(bid - oracle, 0) - max(oracle - ask, 0) if bid and ask else None
+    for source, off in enumerate((mark - oracle, impact, mid - oracle if mid else None, None)):
+        got = run(funding_premium.premium_of_source, source, mark, mid, bid, ask, oracle, limit)
+        assert got == ((0, 0) if off is None else (twins.share_e12(off, oracle, limit), 1))
+
+
+@given(int64s, st.integers(1, I64_MAX), st.integers(0, 10**12))
+def test_a_share_is_clamped_however_far(difference: int, oracle: int, limit: int) -> None:
+    assert run(funding_premium.share_e12, difference, oracle, limit) == twins.share_e12(
+        difference, oracle, limit
+    )
