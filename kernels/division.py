@@ -10,7 +10,7 @@ from __future__ import annotations
 import llvmlite.binding
 from llvmlite import ir
 
-from kernels.jit import JIT_DISABLED
+from kernels.jit import JIT_DISABLED, need_runtime_library
 
 _MASK = (1 << 64) - 1
 FLOOR, CEIL, TRUNC, HALF_EVEN, HALF_AWAY = range(5)
@@ -21,8 +21,7 @@ if not JIT_DISABLED:
         llvmlite.binding.initialize_native_target()
         llvmlite.binding.initialize_native_asmparser()
     else:
-        # LLVM lowers a 128-bit division to a function of the compiler's runtime library.
-        llvmlite.binding.load_library_permanently("libgcc_s.so.1")
+        need_runtime_library()
 
 
 def join(hi: int, lo: int) -> int:

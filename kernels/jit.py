@@ -83,6 +83,13 @@ def kernel(function: F) -> F:
     return cast(F, _policy(function))
 
 
+def need_runtime_library() -> None:
+    """For primitives that divide 128-bit integers: LLVM lowers that to a function of the compiler's runtime
+    library, and calling it unloaded ends the process."""
+    if not JIT_DISABLED:
+        llvmlite.binding.load_library_permanently("libgcc_s.so.1")
+
+
 def primitive(plain: F) -> Callable[[Callable[..., Any]], F]:
     """Pair a machine-level intrinsic with its plain body, which runs when the JIT is off.
 

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from kernels.int128 import add_checked, mul_add_divmod, mul_div_ceil, mul_div_half_even
-from kernels.jit import kernel, primitive
+from kernels.jit import kernel, need_runtime_library, primitive
 from kernels.oracle import power10
 from kernels.types import Record, Words
 
@@ -28,6 +28,8 @@ PRICED, SHORT, REFUSED = 1, 2, 0
 
 _PPM = 1_000_000
 _DENOMINATOR_BITS = 106
+
+need_runtime_library()
 
 
 def _plain_excess_ratio(a: int, b: int, c: int, d: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from engine.common.errors import InputFileError
 from engine.venue.orderbook import Check, Rebuilt, read_events, rebuild
 from kernels import orderbook
 from tests.conformance.data import DataFile, Malformed
-from tests.conformance.harness import Family, Vector
+from tests.conformance.harness import REFUSED, Family, Outcome, Vector
 
 _RAW = re.compile(r"binance_.+_raw_.+", re.ASCII)
 _I64 = 1 << 63
@@ -76,8 +76,8 @@ def _dydx_vectors(file: DataFile) -> Iterator[Vector]:
         yield Vector(vector["id"], (vector["inputs"], vector["expected"]))
 
 
-def _dydx_check(vector: tuple[dict[str, Any], dict[str, Any]]) -> str | None:
-    """Refused by the product: passes where an error is expected, or an integer is beyond int64."""
+def _dydx_check(vector: tuple[dict[str, Any], dict[str, Any]]) -> Outcome:
+    """A refusal is right where an error is expected, or an integer is beyond int64 and so no kernel input."""
     inputs, expected = vector
     names = (
         "index_price_subticks",
@@ -89,14 +89,14 @@ def _dydx_check(vector: tuple[dict[str, Any], dict[str, Any]]) -> str | None:
     rows = [(orderbook.BIDS, *level) for level in inputs["bids"]]
     rows += [(orderbook.ASKS, *level) for level in inputs["asks"]]
     if any(not -_I64 <= value < _I64 for row in [values, *rows] for value in row):
-        return None
+        return REFUSED
     levels = np.zeros((2, max(1, len(rows)), 2), np.int64)
     book = np.zeros(1, orderbook.BOOK)
     status = orderbook.apply_snapshot(levels, book[0], np.array(rows, np.int64).reshape(-1, 3), 1)
     value, ok = orderbook.book_premium_ppm(levels, book[0], *values)
     refused = ok == 0 or status != orderbook.APPLIED
     if expected.get("error"):
-        return None if refused else f"priced at {value} ppm, must be refused"
+        return REFUSED if refused else f"priced at {value} ppm, must be refused"
     if refused:
         return "refused, must be priced"
     published = expected["premium_ppm"]
