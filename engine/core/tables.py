@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from engine.core.state import Books
 from kernels import profiles
 from kernels.book import size_limit
 from kernels.frames import ParamKey
-from kernels.layouts import FEED_SLOTS, KNOBS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
+from kernels.layouts import FEED_SLOTS, KNOBS, LIMIT, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
 from kernels.profiles import Profile
 
 RATE_ONE = 10**12
@@ -173,27 +174,37 @@ def contradiction(books: Books) -> str | None:
     for name in ("batch_window_ns", "observation_age_ns", "hold_ns"):
         if not int(meta[name]):
             return f"{name} is not set"
-    last = None
-    for k in range(MAX_TIERS):
-        if not int(tiers[k]["margin_set"]):
-            break
-        row = tiers[k]
-        if not int(row["max_leverage"]):
-            return f"margin tier {k} has no leverage limit"
-        if last is not None and int(row["max_leverage"]) <= int(last["max_leverage"]):
-            return f"margin tier {k}: leverage limits must rise"
-        if last is not None and int(row["initial_e12"]) >= int(last["initial_e12"]):
-            return f"margin tier {k}: initial margin must fall as leverage rises"
-        last = row
-    if last is None:
+    margin = list(itertools.takewhile(lambda tier: bool(tier["margin_set"]), tiers))
+    if not margin:
         return "there is no margin tier"
+    why = _margin_contradiction(margin)
+    if why is not None:
+        return why
     why = _fee_contradiction(tiers)
     if why is not None:
         return why
     for n in range(int(meta["markets"])):
-        why = _market_contradiction(books, n, last)
+        why = _market_contradiction(books, n, margin[-1])
         if why is not None:
             return why
+    return None
+
+
+def _margin_contradiction(margin: list[np.void]) -> str | None:
+    """Tiers in rising leverage: what they ask falls strictly, and how much they admit never rises (0: all)."""
+    if not int(margin[0]["max_leverage"]):
+        return "margin tier 0 has no leverage limit"
+    for k, (lower, tier) in enumerate(itertools.pairwise(margin), 1):
+        if not int(tier["max_leverage"]):
+            return f"margin tier {k} has no leverage limit"
+        if int(tier["max_leverage"]) <= int(lower["max_leverage"]):
+            return f"margin tier {k}: leverage limits must rise"
+        if int(tier["initial_e12"]) >= int(lower["initial_e12"]):
+            return f"margin tier {k}: initial margin must fall as leverage rises"
+        if int(tier["maintenance_e12"]) >= int(lower["maintenance_e12"]):
+            return f"margin tier {k}: maintenance margin must fall as leverage rises"
+        if (int(tier["max_notional_e6"]) or LIMIT) > (int(lower["max_notional_e6"]) or LIMIT):
+            return f"margin tier {k}: the largest position must not grow with leverage"
     return None
 
 

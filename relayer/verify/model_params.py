@@ -7,7 +7,15 @@ import itertools
 from typing import Any
 
 from kernels.frames import ParamKey, Refusal, Template
-from kernels.layouts import MAX_MARKETS, MAX_PROVIDERS, MAX_STAGED, MAX_TIERS, NOTIONAL_LIMIT_E6, PRICE_MAX
+from kernels.layouts import (
+    LIMIT,
+    MAX_MARKETS,
+    MAX_PROVIDERS,
+    MAX_STAGED,
+    MAX_TIERS,
+    NOTIONAL_LIMIT_E6,
+    PRICE_MAX,
+)
 from relayer.verify.model_frames import decode
 from relayer.verify.model_rules import KNOB_BOUNDS, RULES_BY_PROFILE, put_knobs, rule_is_sound
 from relayer.verify.model_state import Ledger, Market, Tables, Tier
@@ -124,6 +132,8 @@ def require_consistent(tables: Tables) -> None:
     require(bool(margin) and all(tier.max_leverage for tier in margin))
     for lower, higher in itertools.pairwise(margin):
         require(lower.max_leverage < higher.max_leverage and lower.initial_e12 > higher.initial_e12)
+        require(lower.maintenance_e12 > higher.maintenance_e12)
+        require((higher.max_notional_e6 or LIMIT) <= (lower.max_notional_e6 or LIMIT))
     fees = [tier for tier in tables.tiers.values() if tier.fees_set]
     require(bool(fees) and max(-tier.maker_e9 for tier in fees) <= min(tier.taker_e9 for tier in fees))
     for n in range(tables.count):

@@ -182,6 +182,14 @@ CONTRADICTIONS = [
         [*GENESIS, Row(K.MARGIN_TIER_RATES, 2, 2 * 10**10, 10**10)],
         "margin tier 2: initial margin must fall as leverage rises",
     ),
+    (
+        [*GENESIS, Row(K.MARGIN_TIER_RATES, 2, 15 * 10**9, 10**10)],
+        "margin tier 2: maintenance margin must fall as leverage rises",
+    ),
+    (
+        [*GENESIS, Row(K.MARGIN_TIER_LIMITS, 2, 100, 0)],
+        "margin tier 2: the largest position must not grow with leverage",
+    ),
     (without(K.MARKET_LEVERAGE, 1), "market 1 has no leverage"),
     ([*GENESIS, Row(K.MARKET_LEVERAGE, 1, 10, 101)], "market 1: leverage 101 is above every margin tier"),
     (without(K.MARKET_BAND, 0), "market 0 has no fill band"),
