@@ -64,13 +64,16 @@ class _Section(BaseModel):
 
 
 class EngineSettings(_Section):
-    """The engine process: where it listens, how it groups frames, cuts its journal, and who ticks."""
+    """The engine process: where it listens, how it groups frames, cuts its journal, and who ticks.
+
+    ring_frames: how many frames each connection may have waiting; past that it is not read from.
+    """
 
     socket: LocalPath
     tcp: str | None = None
     segment_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 34, multiple_of=4096)
     group_frames_max: int = Field(default=8192, ge=1, le=65536)
-    ring_frames: int = Field(default=65536, ge=1, le=1 << 24)
+    ring_frames: int = Field(default=8192, ge=1, le=1 << 20)
     clock: Literal["live", "driver"] = "live"
 
     @field_validator("socket")

@@ -25,7 +25,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.session = Session(hub.engine, hub.engine.gate)
+        self.session = Session(hub.engine, hub.engine.gate, hub.ring_frames)
         self.transport: asyncio.Transport | None = None
         self.writable = True
 
@@ -64,8 +64,9 @@ class Connection(asyncio.BufferedProtocol):
 class Hub:
     """All connections, and the one place where groups are made."""
 
-    def __init__(self, engine: Engine, stop: asyncio.Future[None]) -> None:
+    def __init__(self, engine: Engine, stop: asyncio.Future[None], ring_frames: int) -> None:
         self.engine = engine
+        self.ring_frames = ring_frames
         self._stop = stop
         self._connections: set[Connection] = set()
         self._ready: dict[Connection, None] = {}
@@ -235,7 +236,7 @@ class Listeners:
 async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) -> Listeners:
     """Listen on the Unix socket (mode 0600) and, if asked, on TCP; start the clock if it is ours."""
     loop = asyncio.get_running_loop()
-    hub = Hub(engine, stop)
+    hub = Hub(engine, stop, settings.engine.ring_frames)
     path = str(settings.engine.socket)
     if os.path.exists(path):
         os.unlink(path)

@@ -24,7 +24,6 @@ from tests.engine.gateway.running import (
 )
 from tests.engine.journal.material import flow
 
-ROOT = Path(__file__).resolve().parents[3]
 FRAMES = flow()
 
 
@@ -111,6 +110,20 @@ def test_a_flood_does_not_grow_the_engine(tmp_path: Path) -> None:
             assert _rss_bytes() - before < 50 << 20
             for other in [peer, *junk]:
                 other.close()
+
+    run(main)
+
+
+def test_a_peer_may_have_as_many_frames_waiting_as_the_settings_say(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(settings_for(tmp_path, ring_frames=96, group_frames_max=96)) as live:
+            peer = await Peer.connect(live.settings)
+            await until(lambda: len(live.connections) == 1)
+            (held,) = live.connections
+            assert len(held.session.room()) == 96 * FRAME_BYTES
+            peer.writer.write(hello(Source.MATCHING, last_output=-1) + refused_fills(1, 1000))
+            await peer.expect(Template.WELCOME)
+            await until(lambda: live.engine.durable_seq(Source.MATCHING) == 1000)
 
     run(main)
 
