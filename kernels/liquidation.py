@@ -34,17 +34,19 @@ def ranks_before(equity: Words, maintenance: Words, a: int, b: int) -> int:
 
 
 @kernel
-def order_candidates(equity: Words, maintenance: Words, order: Words) -> int:
-    """Write the liquidatable of n units to `order`, lowest margin ratio first, ties by number. How many.
+def scored_before(scores: Words, a: int, b: int) -> int:
+    """1 if a comes before b: higher score, or the same and the lower number."""
+    if scores[a] != scores[b]:
+        return 1 if scores[a] > scores[b] else 0
+    return 1 if a < b else 0
 
-    equity, maintenance: int64[n] in 1e-6 USDC, within +-2**62; order: int64[n], scratch past the answer.
+
+@kernel
+def heap_sort(first: Words, second: Words, by_ratio: int, order: Words, count: int) -> None:
+    """Put order[:count] in rank: by the ratio first / second if `by_ratio`, else by the score in `first`.
+
     In place, n log n at worst (a heap with the last in rank on top).
     """
-    count = 0
-    for unit in range(equity.shape[0]):
-        if liquidatable(equity[unit], maintenance[unit]) == 1:
-            order[count] = unit
-            count += 1
     start = count // 2
     end = count
     while end > 1:
@@ -56,12 +58,34 @@ def order_candidates(equity: Words, maintenance: Words, order: Words) -> int:
         root = start
         while 2 * root + 1 < end:
             child = 2 * root + 1
-            if child + 1 < end and ranks_before(equity, maintenance, order[child], order[child + 1]) == 1:
+            if child + 1 < end and comes_before(first, second, by_ratio, order[child], order[child + 1]) == 1:
                 child += 1
-            if ranks_before(equity, maintenance, order[root], order[child]) == 0:
+            if comes_before(first, second, by_ratio, order[root], order[child]) == 0:
                 break
             order[root], order[child] = order[child], order[root]
             root = child
+
+
+@kernel
+def comes_before(first: Words, second: Words, by_ratio: int, a: int, b: int) -> int:
+    """1 if a comes before b in the ranking that `heap_sort` was asked for."""
+    if by_ratio == 1:
+        return ranks_before(first, second, a, b)
+    return scored_before(first, a, b)
+
+
+@kernel
+def order_candidates(equity: Words, maintenance: Words, order: Words) -> int:
+    """Write the liquidatable of n units to `order`, lowest margin ratio first, ties by number. How many.
+
+    equity, maintenance: int64[n] in 1e-6 USDC, within +-2**62; order: int64[n], scratch past the answer.
+    """
+    count = 0
+    for unit in range(equity.shape[0]):
+        if liquidatable(equity[unit], maintenance[unit]) == 1:
+            order[count] = unit
+            count += 1
+    heap_sort(equity, maintenance, 1, order, count)
     return count
 
 
@@ -272,41 +296,17 @@ def deleverage_score(unrealised_e6: int, cost_e6: int, notional_e6: int, equity:
 
 
 @kernel
-def scored_before(scores: Words, a: int, b: int) -> int:
-    """1 if a comes before b: higher score, or the same and the lower number."""
-    if scores[a] != scores[b]:
-        return 1 if scores[a] > scores[b] else 0
-    return 1 if a < b else 0
-
-
-@kernel
 def order_deleveraging(scores: Words, sizes: Words, side: int, order: Words) -> int:
     """Write those of n positions that stand on `side` (1: long, -1: short) to `order`, highest score first.
 
-    scores, sizes: int64[n]; ties by number; order: int64[n]. How many. In place, n log n at worst.
+    scores, sizes: int64[n]; ties by number; order: int64[n]. How many.
     """
     count = 0
     for k in range(sizes.shape[0]):
         if (sizes[k] > 0 and side > 0) or (sizes[k] < 0 and side < 0):
             order[count] = k
             count += 1
-    start = count // 2
-    end = count
-    while end > 1:
-        if start > 0:
-            start -= 1
-        else:
-            end -= 1
-            order[0], order[end] = order[end], order[0]
-        root = start
-        while 2 * root + 1 < end:
-            child = 2 * root + 1
-            if child + 1 < end and scored_before(scores, order[child], order[child + 1]) == 1:
-                child += 1
-            if scored_before(scores, order[root], order[child]) == 0:
-                break
-            order[root], order[child] = order[child], order[root]
-            root = child
+    heap_sort(scores, scores, 0, order, count)
     return count
 
 
