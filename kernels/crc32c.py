@@ -84,6 +84,13 @@ def crc_row(words: Words, row: int, n_words: int, crc: int) -> int:
 
 
 @kernel
+def crc_of_words(a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int) -> int:
+    """CRC of a row of eight int64 words that need not be read from memory again."""
+    state = _step8(_step8(_step8(_step8(0xFFFFFFFF, a), b), c), d)
+    return _step8(_step8(_step8(_step8(state, e), f), g), h) ^ 0xFFFFFFFF
+
+
+@kernel
 def crc_frame(words: Words, row: int) -> int:
     """CRC over bytes 0..59 of frame `row`. words: int64[n, 8], a view of 64-byte frames."""
     state = 0xFFFFFFFF

@@ -137,6 +137,25 @@ def index_tiers(tiers: Rows, tier_at: Words) -> None:
 
 
 @kernel
+def index_initial(tiers: Rows, initial_at: Words) -> None:
+    """Write for each leverage what the first slice of its tier asks for: limit (up to 2**58; -1: nothing is
+    admitted), initial rate, that rate's magic, 0. initial_at: int64[4 * (LEVERAGE_MAX + 1)].
+    """
+    for leverage in range(1, initial_at.shape[0] // 4):
+        top = tier_of(tiers, leverage)
+        limit = -1
+        if top >= 0:
+            limit = tiers[top]["max_notional_e6"]
+            if top == 0 or limit == 0 or limit > 1 << 58:
+                limit = 1 << 58
+        rate = initial_rate_e12(tiers, leverage)
+        initial_at[4 * leverage] = limit
+        initial_at[4 * leverage + 1] = rate
+        initial_at[4 * leverage + 2] = rate_magic(rate)
+        initial_at[4 * leverage + 3] = 0
+
+
+@kernel
 def floor_rate_e12(taker_e9: int, liquidation_e9: int, conf: int, mark: int, move_e12: int) -> int:
     """Least maintenance rate: taker fee + liquidation fee + 2 conf / mark + `move_e12`, up, at most 1.
 

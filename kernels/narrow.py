@@ -9,8 +9,10 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
+from kernels import division
 from kernels.int128 import mul_add_divmod, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel, primitive
+from kernels.types import Rows, Words
 
 RATE_ONE = 1_000_000_000_000
 _MEGA = 1_000_000
@@ -112,6 +114,33 @@ def share_by(typingctx, quote_e6, rate_e12, magic):  # type: ignore[no-untyped-d
     return _I64(_I64, _I64, _I64), codegen
 
 
+def _plain_quotient_of(a: int, b: int, divisor: int) -> tuple[int, int]:
+    product = int(a) * int(b)
+    if product >> 64 >= divisor:
+        product &= (1 << 64) - 1
+    q, r = divmod(product, int(divisor))
+    return division.signed(q), r
+
+
+@primitive(_plain_quotient_of)
+def quotient_of(typingctx, a, b, divisor):  # type: ignore[no-untyped-def]
+    """(q, r) with a*b == q*divisor + r, 0 <= r < divisor, for a, b >= 0 and divisor > 0.
+
+    The caller's bounds keep q below 2**63. A product with 2**64 * divisor or more is taken modulo 2**64, so
+    that even then nothing traps.
+    """
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        i64, i128 = ir.IntType(64), ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], i128), builder.zext(args[1], i128))
+        hi, lo = division.emit_halves(builder, product)
+        fits = builder.icmp_unsigned("<", hi, args[2])
+        hi = builder.select(fits, hi, ir.Constant(i64, 0))
+        return division.emit_pack(builder, division.emit_2by1(builder, hi, lo, args[2]))
+
+    return _T2(_I64, _I64, _I64), codegen
+
+
 @kernel
 def rate_magic(rate_e12: int) -> int:
     """floor(rate_e12 * 2**62 / 1e12), for `share_by`. rate_e12: 0 .. 1e12. Of a larger rate never smaller."""
@@ -135,6 +164,13 @@ def magic_of(divisor: int) -> tuple[int, int]:
 
 
 @kernel
+def quotient_by(value: int, divisor: int, magic: int, shift: int) -> tuple[int, int]:
+    """(value // divisor, value % divisor) for 0 <= value < SHORT, with the divisor's `magic_of`."""
+    q = mul_high(value << 2, magic) >> shift
+    return q, value - q * divisor
+
+
+@kernel
 def divmod_by(a: int, b: int, c: int, divisor: int, magic: int, shift: int) -> tuple[int, int, int]:
     """`divmod_floor` with the divisor's `magic_of`. In place of a division: two products and two shifts."""
     value, fits = mul_add_fits(a, b, c)
@@ -155,3 +191,10 @@ def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
         return mul_add_divmod(a, b, c, divisor)
     q = value // divisor
     return q, value - q * divisor, 1
+
+
+@kernel
+def index_quotes(markets: Rows, quote_by: Words) -> None:
+    """Write `magic_of` every market's quote_div. markets: MARKET[n]; quote_by: int64[2 * n]."""
+    for m in range(len(markets)):
+        quote_by[2 * m], quote_by[2 * m + 1] = magic_of(max(markets[m]["quote_div"], 1))

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     def wide(value: Any) -> int:
         """A narrow field as int64: narrow integers wrap differently with the JIT off."""
 
+    def at(index: Any) -> Any:
+        """An index that is not negative, so that none is counted from an array's end."""
+
 else:
     from numpy import int64 as wide
+    from numpy import uint64 as at
 
-__all__ = ["Record", "Rows", "Words", "wide"]
+__all__ = ["Record", "Rows", "Words", "at", "wide"]

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
-from engine.core.booking import apply_fill, fetch_lines, fetch_positions
+from engine.core.booking import apply_fill
+from engine.core.fast_fills import book_run
 from engine.core.corrections import apply_correction, apply_outcome
 from engine.core.funding import apply_observation, apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
@@ -31,9 +32,6 @@ _PARAM, _UPGRADE, _GROUP = int(_T.PARAM), int(_T.UPGRADE), int(_T.GROUP)
 _OUTCOME, _CORRECTION = int(_T.OUTCOME), int(_T.CORRECTION)
 _NOT_IN_FORCE = int(f.Refusal.NOT_IN_FORCE)
 _SEQUENCE = int(f.Refusal.SEQUENCE)
-
-FAR, NEAR = 16, 8
-"""So many frames ahead a fill's table lines and accounts are fetched, and then its positions."""
 
 DONE, NEEDS_PYTHON, NEEDS_PARAMS = 0, 1, 2
 
@@ -100,22 +98,16 @@ def finish_frame(books: Books, scratch: Scratch, row: int, refusal: int, n_legs:
 
 
 @kernel
-def look_ahead(books: Books, views: Views, i: int, stop: int) -> None:
-    """Fetch what the fills after frame `i` will touch."""
-    if i + FAR < stop and wide(views.frame[i + FAR]["template"]) == _FILL:
-        fetch_lines(books, views.fill[i + FAR])
-    if i + NEAR < stop and wide(views.frame[i + NEAR]["template"]) == _FILL:
-        fetch_positions(books, views.fill[i + NEAR])
-
-
-@kernel
 def apply_frames(
     books: Books, views: Views, scratch: Scratch, start: int, stop: int, origin: int, n_legs: int
 ) -> tuple[int, int, int]:
     """Apply frames start..stop-1; results land at row i - origin. Returns (next, legs so far, why stopped)."""
     meta = books.meta[0]
-    for i in range(start, stop):
-        look_ahead(books, views, i, stop)
+    i = start
+    while i < stop:
+        i, n_legs = book_run(books, views, scratch, i, stop, origin, n_legs)
+        if i == stop:
+            break
         head = views.frame[i]
         template = wide(head["template"])
         if template == _PARAM or template == _UPGRADE:
@@ -132,6 +124,7 @@ def apply_frames(
         finish_frame(books, scratch, i - origin, refusal, n_legs, made)
         scratch.results[i - origin]["boundary"] = boundary
         n_legs += made
+        i += 1
     return stop, n_legs, DONE
 
 
@@ -168,6 +161,7 @@ class Machine:
         if stop - start > self.capacity:
             raise ValueError(f"{stop - start} frames in one call, at most {self.capacity}")
         self.state.reserve(stop - start)
+        self._scratch.ahead[:] = start
         at, n_legs = start, 0
         while at < stop:
             at, n_legs, why = apply_frames(self.books, views, self._scratch, at, stop, start, n_legs)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kernels import layouts, slots
+from kernels import layouts, margin, narrow, slots
 from kernels.frames import PARAM
 
 RULES = 1
@@ -43,6 +43,8 @@ class Books(NamedTuple):
     account_table: NDArray[np.int64]
     position_table: NDArray[np.int64]
     order: NDArray[np.int64]
+    initial_at: NDArray[np.int64]
+    quote_by: NDArray[np.int64]
 
 
 class Section(NamedTuple):
@@ -72,15 +74,23 @@ class State:
             account_table=np.full(4 * _START_ACCOUNTS, slots.EMPTY, np.int64),
             position_table=np.full(4 * _START_POSITIONS, slots.EMPTY, np.int64),
             order=zeros(layouts.FEED_SLOTS, np.int64),
+            initial_at=zeros(4 * (margin.LEVERAGE_MAX + 1), np.int64),
+            quote_by=zeros(2 * layouts.MAX_MARKETS, np.int64),
         )
         meta = self.books.meta[0]
         meta["rules"] = RULES
         meta["accounts"] = 1  # account 0 is the insurance fund
         slots.insert_account(self.books.account_table, self.books.accounts, 0)
+        self.tiers_changed()
 
     def number(self, field: str) -> int:
         """One field of `meta` as a Python integer."""
         return int(self.books.meta[0][field])
+
+    def tiers_changed(self) -> None:
+        """Derive again what is derived from the margin tiers."""
+        margin.index_initial(self.books.tiers, self.books.initial_at)
+        narrow.index_quotes(self.books.markets, self.books.quote_by)
 
     def reserve(self, frames: int) -> None:
         """Make room for whatever `frames` more frames can add: an account each, two positions each."""

@@ -12,6 +12,10 @@ from kernels.crc32c import words_of
 from kernels.layouts import LEG, RESULT
 
 
+RING = 128
+"""Words of a ring that holds two for each fill looked up ahead."""
+
+
 class Views(NamedTuple):
     """The same frames, once for each template that compiled code reads."""
 
@@ -27,11 +31,18 @@ class Views(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Where results land. legs: two per frame at most; leg_words: the same memory."""
+    """Where results land, and what is looked up ahead. legs: two per frame at most; leg_words (rows of 8) and
+    legs_flat: the same memory. hashes, slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame
+    whose slots are not looked up, first whose hashes are not].
+    """
 
     results: NDArray[np.void]
     legs: NDArray[np.void]
     leg_words: NDArray[np.int64]
+    legs_flat: NDArray[np.int64]
+    hashes: NDArray[np.int64]
+    slots: NDArray[np.int64]
+    ahead: NDArray[np.int64]
 
 
 def views_of(frames: NDArray[np.void]) -> Views:
@@ -56,4 +67,8 @@ def new_scratch(capacity: int) -> Scratch:
         np.zeros(capacity, RESULT),
         legs,
         words_of(legs),
+        legs.view(np.int64),
+        np.zeros(RING, np.int64),
+        np.zeros(RING, np.int64),
+        np.zeros(2, np.int64),
     )

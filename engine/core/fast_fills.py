@@ -1,0 +1,253 @@
+"""Fills as nearly all of them are, booked in a third of the instructions.
+
+`book_run` books fill after fill until one is not plain: of an account unknown, a cross or a new position, a
+self-trade, a close with a deficit, a number near a bound, a side below zero, a price off the band. That one
+and every refusal are `engine.core.booking`'s, whose answers these are, to the byte (tests/engine/core/
+test_fast_fills.py). Nothing is written before a fill is known to be plain.
+
+Positions are looked up ahead, a block of fills at a time: the hashes first, so that the table's lines are on
+their way, then the slots, so that the positions' are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from engine.core.state import Books
+from engine.core.views import RING, Scratch, Views
+from engine.core.booking import off_band, who_of
+from kernels.book import FEE_ONE
+from kernels.crc32c import crc_of_words, crc_word
+from kernels.frames import Template
+from kernels.jit import kernel
+from kernels.layouts import LEG_MAKER, LEG_TAKER, PRICE_MAX, PRICE_MIN
+from kernels.narrow import mul_add_fits, quotient_by, quotient_of, share_by
+from kernels.prefetch import prefetch
+from kernels.slots import likely_position, mix
+from kernels.types import Record, at, wide
+
+_FILL = int(Template.FILL)
+BLOCK, NEAR, FAR = 4, 12, 16
+"""So many fills are looked up together; their slots so far ahead of booking, their hashes as far ahead of that."""
+SNUG_BITS = 59
+SNUG = 1 << (SNUG_BITS - 1)
+"""Numbers of a plain fill lie in -SNUG .. SNUG - 1: no sum of a few of them wraps, none is near LIMIT."""
+
+
+@kernel
+def snug(value: int) -> int:
+    """0 or more and below 2 * SNUG exactly where -SNUG <= value < SNUG: many are checked by one OR."""
+    return value + SNUG
+
+
+class Side(NamedTuple):
+    """What one side of a plain fill leaves behind. doubt: outside 0 .. 2 * SNUG - 1 if it is not plain."""
+
+    doubt: int
+    size: int
+    cash: int
+    cost_e6: int
+    realised_e6: int
+    free_e6: int
+    dcash: int
+    transfer: int
+    fee: int
+
+
+@kernel
+def hash_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> None:
+    """Hash the accounts of fills first .. min(first + BLOCK, stop) - 1 and ask for what is met by the hash."""
+    table = books.position_table
+    mask = table.shape[0] - 1
+    for i in range(first, min(first + BLOCK, stop)):
+        fill = views.fill[at(i)]
+        m, maker, taker = wide(fill["market"]), wide(fill["maker"]), wide(fill["taker"])
+        k = at(2 * i % RING)
+        scratch.hashes[k] = hashed0 = mix(maker, m)
+        scratch.hashes[k + at(1)] = hashed1 = mix(taker, m)
+        prefetch(table, hashed0 & mask)
+        prefetch(table, hashed1 & mask)
+        prefetch(books.accounts, maker)
+        prefetch(books.accounts, taker)
+
+
+@kernel
+def look_up_ahead(books: Books, scratch: Scratch, first: int, stop: int) -> None:
+    """The likely slots of the fills that `hash_ahead` has hashed, and a fetch of each."""
+    table = books.position_table
+    for i in range(2 * first, 2 * min(first + BLOCK, stop)):
+        k = at(i % RING)
+        slot = likely_position(table, scratch.hashes[k])
+        scratch.slots[k] = slot
+        prefetch(books.positions, slot)
+
+
+@kernel
+def is_plain_frame(books: Books, fill: Record) -> int:
+    """1 if the frame is its source's next: a fill of a known market between two known accounts, on scale."""
+    meta = books.meta[0]
+    m, source = wide(fill["market"]), at(wide(fill["source"]))
+    if wide(fill["template"]) != _FILL or m < 0 or m >= meta["markets"]:
+        return 0
+    market, maker, taker = books.markets[at(m)], wide(fill["maker"]), wide(fill["taker"])
+    if market["active"] == 0 or fill["seq"] != books.sources[source]["last_seq"] + 1:
+        return 0
+    if min(maker, taker) < 1 or max(maker, taker) >= meta["accounts"] or maker == taker:
+        return 0
+    size, price = fill["size"], fill["price"]
+    if size == 0 or abs(size) > market["size_max"] or price < PRICE_MIN or price > PRICE_MAX:
+        return 0
+    return 1
+
+
+@kernel
+def is_plain_position(position: Record, account: int, market: int, index_e6: int) -> int:
+    """1 if the position is the account's in the market, isolated, and funding is settled on it."""
+    own = wide(position["account"]) == account and wide(position["market"]) == market
+    return 1 if own and wide(position["mode"]) == 0 and position["idx"] == index_e6 else 0
+
+
+@kernel
+def plan_side(
+    books: Books, position: Record, free: int, market: Record, dsize: int, quote: int, fee: int, lot_e6: int, magic: int, shift: int
+) -> Side:
+    """One side of a fill. quote: signed cost of dsize in 1e-6 USDC; lot_e6: reference price * quote_mul."""
+    old, old_cost = position["size"], position["cost_e6"]
+    size = old + dsize
+    dcash = -quote - fee
+    cash = position["cash"] + dcash
+    value, fits = mul_add_fits(abs(size), lot_e6, 0)
+    q, rest = quotient_by(value, market["quote_div"], magic, shift)
+    notional = q + min(rest, 1)
+    worth = q if size >= 0 else -notional
+    opens = old == 0 or (old ^ dsize) >= 0
+    less = abs(dsize) <= abs(old)
+
+    leverage = wide(position["leverage"])
+    row = at(4 * (leverage if leverage > 0 else market["leverage_default"]))
+    limit, rate, rate_magic = books.initial_at[row], books.initial_at[row + at(1)], books.initial_at[row + at(2)]
+    short = share_by(notional, rate, rate_magic) - (cash + worth)
+    transfer = max(0, min(short, free)) if opens or not less else 0
+    transfer = transfer if size != 0 else -cash
+    doubt = cash if size == 0 else limit - notional
+
+    # A reduction takes out its share of the cost; a flip leaves its share of the quote.
+    whole = old_cost if less else quote
+    part, _ = quotient_of(abs(whole), min(abs(old), abs(dsize)), max(abs(old), abs(dsize)))
+    part = part if whole >= 0 else -part
+    cost = whole - part
+    realised = position["realised_e6"] + (-quote - part if less else -part - old_cost)
+    if opens:
+        cost, realised = old_cost + quote, position["realised_e6"]
+
+    cash, free = cash + transfer, free - transfer
+    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised) | (market["size_max"] - abs(size))
+    doubt |= value | (fits - 1) | (cash + worth)
+    return Side(doubt, size, cash, cost, realised, free, dcash, transfer, fee)
+
+
+@kernel
+def write_side(
+    books: Books, scratch: Scratch, row: int, ordinal: int, who: int, position: Record, account: int, side: Side
+) -> int:
+    """The side's position, balance and LEG row `row`. Returns the CRC of the leg."""
+    dsize = side.size - position["size"]
+    position["size"] = side.size
+    position["cash"] = side.cash
+    position["cost_e6"] = side.cost_e6
+    position["realised_e6"] = side.realised_e6
+    books.accounts[at(account)]["free_e6"] = side.free_e6
+    words = scratch.legs_flat
+    k = at(8 * row)
+    words[k] = ordinal
+    words[k + at(1)] = who
+    words[k + at(2)] = dsize
+    words[k + at(3)] = side.dcash
+    words[k + at(4)] = side.transfer
+    words[k + at(5)] = 0
+    words[k + at(6)] = side.fee
+    words[k + at(7)] = 0
+    return crc_of_words(ordinal, who, dsize, side.dcash, side.transfer, 0, side.fee, 0)
+
+
+@kernel
+def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n_legs: int) -> int:
+    """Book fill `i` if it is plain: 1, its result at `row` and its legs at n_legs, n_legs + 1. Else 0."""
+    if is_plain_frame(books, fill) == 0:
+        return 0
+    k = at(2 * i % RING)
+    slot0, slot1 = scratch.slots[k], scratch.slots[k + at(1)]
+    if min(slot0, slot1) < 0:
+        return 0
+    m, maker, taker = wide(fill["market"]), wide(fill["maker"]), wide(fill["taker"])
+    market, position0, position1 = books.markets[at(m)], books.positions[at(slot0)], books.positions[at(slot1)]
+    index = market["index_e6"]
+    if is_plain_position(position0, maker, m, index) + is_plain_position(position1, taker, m, index) < 2:
+        return 0
+
+    size, price, mark = fill["size"], fill["price"], market["mark"]
+    account0, account1 = books.accounts[at(maker)], books.accounts[at(taker)]
+    maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
+    taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
+    by = at(2 * m)
+    magic, shift = books.quote_by[by], books.quote_by[by + at(1)]
+    value, fits = mul_add_fits(abs(size), price * market["quote_mul"], 0)
+    quote, rest = quotient_by(value, market["quote_div"], magic, shift)
+    over = rest - (market["quote_div"] - rest)
+    quote += 1 if over + (quote & 1) > 0 else 0
+    fee0, fits0 = mul_add_fits(quote, maker_e9, FEE_ONE - 1)
+    fee1, fits1 = mul_add_fits(quote, taker_e9, FEE_ONE - 1)
+    fee0, fee1 = fee0 // FEE_ONE, fee1 // FEE_ONE
+    signed = quote if size > 0 else -quote
+    lot = (mark if mark > 0 else price) * market["quote_mul"]
+    side0 = plan_side(books, position0, account0["free_e6"], market, -size, -signed, fee0, lot, magic, shift)
+    side1 = plan_side(books, position1, account1["free_e6"], market, size, signed, fee1, lot, magic, shift)
+
+    meta = books.meta[0]
+    fees = fee0 + fee1
+    moved = side0.transfer + side1.transfer - fees
+    opened = max(side0.size, 0) - max(position0["size"], 0) + max(side1.size, 0) - max(position1["size"], 0)
+    sum_cash, moved_in = market["sum_cash"] + moved, market["moved_in"] + moved
+    market_fees, house = market["fees_e6"] + fees, meta["house_e6"] + fees
+    open_interest = market["open_interest"] + opened
+    doubt = side0.doubt | side1.doubt | snug(quote) | snug(fee0) | snug(fee1) | (fits + fits0 + fits1 - 3) | value
+    doubt |= snug(sum_cash) | snug(moved_in) | snug(market_fees) | snug(house) | snug(open_interest)
+    if doubt >> SNUG_BITS != 0 or off_band(price, mark, market["band_e6"]) == 1:
+        return 0
+
+    market["sum_cash"], market["moved_in"], market["fees_e6"] = sum_cash, moved_in, market_fees
+    market["open_interest"], meta["house_e6"] = open_interest, house
+    ordinal = meta["ordinal"] + 1
+    meta["ordinal"] = ordinal
+    meta["booked"] += 1
+    books.sources[at(wide(fill["source"]))]["last_seq"] = fill["seq"]
+    result = scratch.results[at(row)]
+    result["refusal"], result["legs"], result["boundary"] = 0, 2, 0
+    crc0 = write_side(books, scratch, n_legs, ordinal, who_of(maker, m, LEG_MAKER), position0, maker, side0)
+    crc1 = write_side(books, scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), position1, taker, side1)
+    books.witness[0] = crc_word(crc_word(crc_word(books.witness[0], 0), crc0), crc1)
+    return 1
+
+
+@kernel
+def book_run(
+    books: Books, views: Views, scratch: Scratch, first: int, stop: int, origin: int, n_legs: int
+) -> tuple[int, int]:
+    """Book fills from frame `first` on while they are plain. Returns (first frame not booked, legs so far)."""
+    i = first
+    while i < stop:
+        looked = max(scratch.ahead[0], i)
+        if looked < min(stop, i + NEAR):
+            hashed = max(scratch.ahead[1], looked)
+            while hashed < min(stop, looked + FAR):
+                hash_ahead(books, views, scratch, hashed, stop)
+                hashed += BLOCK
+            while looked < min(stop, i + NEAR):
+                look_up_ahead(books, scratch, looked, stop)
+                looked += BLOCK
+            scratch.ahead[0], scratch.ahead[1] = looked, hashed
+        if book_plain(books, views.fill[at(i)], scratch, i, i - origin, n_legs) == 0:
+            break
+        n_legs += 2
+        i += 1
+    return i, n_legs
