@@ -202,6 +202,49 @@ def initial_e6(tiers: Rows, leverage: int, notional_e6: int, floor_e12: int) -> 
 
 
 @kernel
+def index_initial(tiers: Rows, initial_at: Words) -> None:
+    """Write for each leverage what booking reads of the tiers, side by side: the initial rate of the first
+    slice, that rate's magic, the largest position (LIMIT: any), `tier_of`.
+
+    initial_at: int64[LEVERAGE_MAX + 1, 4]. Derived: taken anew whenever `tiers` change.
+    """
+    for leverage in range(initial_at.shape[0]):
+        top = tier_of(tiers, max(leverage, 1))
+        rate = initial_rate_e12(tiers, max(leverage, 1))
+        largest = LIMIT
+        if top >= 0 and tiers[top]["max_notional_e6"] > 0:
+            largest = min(LIMIT, tiers[top]["max_notional_e6"])
+        initial_at[leverage, 0] = rate
+        initial_at[leverage, 1] = rate_magic(rate)
+        initial_at[leverage, 2] = largest
+        initial_at[leverage, 3] = top
+
+
+@kernel
+def too_large(initial_at: Words, leverage: int, notional_e6: int) -> int:
+    """1 if a position is larger than the tier of its leverage admits. It is held to more margin, not undone."""
+    return 1 if notional_e6 > initial_at[min(max(leverage, 1), LEVERAGE_MAX), 2] else 0
+
+
+@kernel
+def initial_by(tiers: Rows, initial_at: Words, leverage: int, notional_e6: int) -> int:
+    """`initial_e6` without a floor, by `index_initial`: one comparison and one share within the first slice.
+
+    notional_e6: 0 .. 2**61 - 1; leverage: what lies outside 1..LEVERAGE_MAX is brought there.
+    """
+    row = initial_at[min(max(leverage, 1), LEVERAGE_MAX)]
+    if notional_e6 <= row[2]:
+        return share_by(notional_e6, row[0], row[1])
+    return tiered_e6(tiers, row[3], notional_e6, row[0], 1)
+
+
+@kernel
+def top_up(equity_e6: int, need_e6: int, reach_e6: int) -> int:
+    """What lifts equity to a requirement, as far as `reach_e6` goes; never negative. All within 2**62."""
+    return max(0, min(need_e6 - equity_e6, reach_e6))
+
+
+@kernel
 def notional_of(worth: int, rest: int) -> int:
     """|worth|, up, of a worth rounded down and what that left. The larger of both signs: a branch on the
     side of a position cannot be foretold."""

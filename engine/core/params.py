@@ -36,6 +36,7 @@ from engine.core.tables import Violation, contradiction, put_row
 from kernels import frames as f
 from kernels.frames import ParamKey, Refusal, Template
 from kernels.layouts import MAX_STAGED
+from kernels.margin import index_initial
 
 SECOND_NS = 1_000_000_000
 
@@ -196,4 +197,5 @@ def put_in_force(state: State) -> None:
         why = put_row(state.books, row)
         if why is not None:
             raise AssertionError(f"a checked parameter row is refused: {why}")
+    index_initial(state.books.tiers, state.books.initial_at)
     _drop_staged(state)
