@@ -172,6 +172,7 @@ class Refusal(enum.IntEnum):
     STALE_CANDIDATE = 24
     UNKNOWN_TIER = 25
     SEQUENCE = 26
+    MARK_UNKNOWN = 27
 
 
 class Fault(enum.IntEnum):

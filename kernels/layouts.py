@@ -32,10 +32,11 @@ Why nothing wraps in engine/core/{booking,accounts,funding}.py: int64 ends at 4L
 
 1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
    Quote, worth (down) and notional (up) are at most N, an integer, in any rounding. Fee rates are below 1 and
-   margin rates at most 1: |fee| <= N, requirement <= N.
+   margin rates at most 1 in every slice: |fee| <= N, requirement <= N.
 2. A leg: cash (<= L) + pay (checked <= L) <= 2L, checked; + dcash (|quote| + |fee| <= 2N = L) <= 2L, checked.
-   short = requirement - (cash + worth) <= N + L + N = 2L; transfer <= min(short, free) <= L, or -cash when a
-   position closes; cover <= -cash, then transfer = 0. So cash and free after them are <= 2L, checked.
+   short = requirement - (cash + worth) <= N + L + N = 2L; transfer <= min(short, free - locked) <= L as
+   0 <= locked <= 2L, or -cash when a position closes; cover <= -cash, then transfer = 0. So cash and free
+   after them are <= 2L, checked.
 3. Cost and realised: |cost + quote| <= L + N; a share of either is no larger than it; the realised step is
    <= L + N and added to <= L: 2L + N, checked.
 4. Sums after a leg: A + (cash - old cash) <= 3L; T + transfer + cover - fee <= 2L + N; fees and house <= L + N;
@@ -44,7 +45,10 @@ Why nothing wraps in engine/core/{booking,accounts,funding}.py: int64 ends at 4L
 5. J in 128 bits: sum |size| = 2 * open interest <= 2L and |idx| <= L, so |J| <= 2**123; A*D, T*D <= 2**91;
    their sum stays below 2**124. Settling: |size * (I - idx)| + rem <= 2**37 * 2**62 + 2**30; a quotient that
    does not fit int64 is a status, one that leaves +-L is refused.
-6. Transfers: quote <= L is added to balances <= L, checked. Withdrawals take at most what is free.
+6. Transfers: quote <= L is added to balances <= L, checked. Withdrawals take at most what is free. A lower
+   leverage moves requirement - (cash + worth) <= 2L, refused where free does not reach, so <= L.
+   Cross sides: settled cash <= 2L (pay checked) + worth <= N a position, 256 of them summed in 128 bits;
+   what is locked of free, and equity as it is told, are brought to 2L = 2**62.
 7. A tick: prices are below 2**34, so (mid - oracle) * 10**6 and price * 10**6 are below 2**54; price * rate *
    seconds is taken in 128 bits, and an index that would leave +-L stays where it is.
    A second's premium is at most 5 % = 5 * 10**10: their sum holds 1.8 * 10**8 samples.
@@ -58,7 +62,7 @@ POSITION = np.dtype(
         ("account", "<i4"),
         ("market", "<i2"),
         ("mode", "i1"),  # 0 isolated, 1 cross
-        ("flags", "i1"),
+        ("flags", "i1"),  # POSITION_TOO_LARGE
         ("size", "<i8"),
         ("cash", "<i8"),
         ("idx", "<i8"),
@@ -69,6 +73,9 @@ POSITION = np.dtype(
         ("spare", "<i4"),
     ]
 )
+
+POSITION_TOO_LARGE = 1
+"""Since it was last touched a position is larger than its leverage admits: closing orders only."""
 
 ACCOUNT = np.dtype(
     [
@@ -83,7 +90,9 @@ ACCOUNT = np.dtype(
         ("nonce", "<i8"),
     ]
 )
-ACCOUNT_FROZEN = 1
+ACCOUNT_FROZEN, ACCOUNT_REDUCE_ONLY, ACCOUNT_CROSS = 1, 2, 4
+"""Bits of an account's state. REDUCE_ONLY is told of an account in one market and kept with the position;
+CROSS says that the account has positions in cross mode, open or not, and is never told."""
 
 KNOBS = (
     "profile",

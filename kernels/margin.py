@@ -137,25 +137,6 @@ def index_tiers(tiers: Rows, tier_at: Words) -> None:
 
 
 @kernel
-def index_initial(tiers: Rows, initial_at: Words) -> None:
-    """Write for each leverage what the first slice of its tier asks for: limit (up to 2**58; -1: nothing is
-    admitted), initial rate, that rate's magic, 0. initial_at: int64[4 * (LEVERAGE_MAX + 1)].
-    """
-    for leverage in range(1, initial_at.shape[0] // 4):
-        top = tier_of(tiers, leverage)
-        limit = -1
-        if top >= 0:
-            limit = tiers[top]["max_notional_e6"]
-            if top == 0 or limit == 0 or limit > 1 << 58:
-                limit = 1 << 58
-        rate = initial_rate_e12(tiers, leverage)
-        initial_at[4 * leverage] = limit
-        initial_at[4 * leverage + 1] = rate
-        initial_at[4 * leverage + 2] = rate_magic(rate)
-        initial_at[4 * leverage + 3] = 0
-
-
-@kernel
 def floor_rate_e12(taker_e9: int, liquidation_e9: int, conf: int, mark: int, move_e12: int) -> int:
     """Least maintenance rate: taker fee + liquidation fee + 2 conf / mark + `move_e12`, up, at most 1.
 
@@ -218,6 +199,49 @@ def initial_e6(tiers: Rows, leverage: int, notional_e6: int, floor_e12: int) -> 
     """
     own = (RATE_ONE + leverage - 1) // leverage
     return tiered_e6(tiers, tier_of(tiers, leverage), notional_e6, max(own, floor_e12), 1)
+
+
+@kernel
+def index_initial(tiers: Rows, initial_at: Words) -> None:
+    """Write for each leverage what booking reads of the tiers, side by side: the initial rate of the first
+    slice, that rate's magic, the largest position (LIMIT: any), `tier_of`.
+
+    initial_at: int64[LEVERAGE_MAX + 1, 4]. Derived: taken anew whenever `tiers` change.
+    """
+    for leverage in range(initial_at.shape[0]):
+        top = tier_of(tiers, max(leverage, 1))
+        rate = initial_rate_e12(tiers, max(leverage, 1))
+        largest = LIMIT
+        if top >= 0 and tiers[top]["max_notional_e6"] > 0:
+            largest = min(LIMIT, tiers[top]["max_notional_e6"])
+        initial_at[leverage, 0] = rate
+        initial_at[leverage, 1] = rate_magic(rate)
+        initial_at[leverage, 2] = largest
+        initial_at[leverage, 3] = top
+
+
+@kernel
+def too_large(initial_at: Words, leverage: int, notional_e6: int) -> int:
+    """1 if a position is larger than the tier of its leverage admits. It is held to more margin, not undone."""
+    return 1 if notional_e6 > initial_at[min(max(leverage, 1), LEVERAGE_MAX), 2] else 0
+
+
+@kernel
+def initial_by(tiers: Rows, initial_at: Words, leverage: int, notional_e6: int) -> int:
+    """`initial_e6` without a floor, by `index_initial`: one comparison and one share within the first slice.
+
+    notional_e6: 0 .. 2**61 - 1; leverage: what lies outside 1..LEVERAGE_MAX is brought there.
+    """
+    row = initial_at[min(max(leverage, 1), LEVERAGE_MAX)]
+    if notional_e6 <= row[2]:
+        return share_by(notional_e6, row[0], row[1])
+    return tiered_e6(tiers, row[3], notional_e6, row[0], 1)
+
+
+@kernel
+def top_up(equity_e6: int, need_e6: int, reach_e6: int) -> int:
+    """What lifts equity to a requirement, as far as `reach_e6` goes; never negative. All within 2**62."""
+    return max(0, min(need_e6 - equity_e6, reach_e6))
 
 
 @kernel

@@ -3,18 +3,27 @@
 A table is int64[2**k], -1 where free, at most half full. It is never part of the state's digest: it can be
 rebuilt from what it indexes. A position's entry holds the slot in its low 32 bits and 31 bits of its hash
 above them, so that a probe that meets another position need not touch that one's cache line.
+
+Beside it, and as little part of the digest, lies a list of each account's cross positions, in any order.
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+import numpy as np
 from llvmlite import ir
 from numba import types
+from numpy.typing import NDArray
 
 from kernels.jit import kernel, primitive
 from kernels.types import Rows, Words, wide
 
 EMPTY = -1
 SLOT_MASK = 0xFFFFFFFF
+
+Links: TypeAlias = NDArray[np.int32]
+"""Lists of position slots, one for each account: a slot + 1, or 0 at the end. Zeros are empty lists."""
 
 
 def _plain_mix(a: int, b: int) -> int:
@@ -135,3 +144,33 @@ def index_accounts(table: Words, accounts: Rows, count: int) -> None:
     table[:] = EMPTY
     for n in range(count):
         insert_account(table, accounts, n)
+
+
+@kernel
+def link_position(first: Links, following: Links, account: int, slot: int) -> None:
+    """Put `slot`, which must be in no list, at the head of the account's. following: int32[positions]."""
+    following[slot] = first[account]
+    first[account] = slot + 1
+
+
+@kernel
+def unlink_position(first: Links, following: Links, account: int, slot: int) -> None:
+    """Take `slot` out of the account's list, if it is there."""
+    before, at = -1, wide(first[account]) - 1
+    while at >= 0 and at != slot:
+        before, at = at, wide(following[at]) - 1
+    if at < 0:
+        return
+    if before < 0:
+        first[account] = following[slot]
+    else:
+        following[before] = following[slot]
+    following[slot] = 0
+
+
+@kernel
+def index_cross(first: Links, following: Links, positions: Rows, count: int) -> None:
+    """List the cross positions among 0..count-1. Both arrays must be zeros."""
+    for slot in range(count):
+        if wide(positions[slot]["mode"]) != 0:
+            link_position(first, following, wide(positions[slot]["account"]), slot)

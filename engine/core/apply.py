@@ -54,7 +54,8 @@ def apply_one(
     if template == _ACCOUNT:
         return apply_account(books, views.account[i]), 0, -1
     if template == _SETTING:
-        return apply_setting(books, views.setting[i]), 0, wide(views.setting[i]["account"])
+        why, made = apply_setting(books, views.setting[i], scratch, n_legs)
+        return why, made, wide(views.setting[i]["account"])
     if template == _OUTCOME:
         return apply_outcome(books, views.outcome[i]), 0, -1
     if template == _CORRECTION:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.core.cross import equity_of_cross, leverage_of, locked_of
 from engine.core.outputs import emit_account_state, set_market_state
 from engine.core.state import Books
 from engine.core.views import Scratch
 from kernels.book import (
     close_out,
     fee_of,
-    isolated_transfer,
     next_cost,
     quote_of,
     touch_sums,
@@ -31,7 +31,7 @@ from kernels.layouts import (
     PRICE_MAX,
     PRICE_MIN,
 )
-from kernels.margin import initial_rate_e12
+from kernels.margin import initial_by, too_large, top_up
 from kernels.prefetch import prefetch
 from kernels.slots import find_position, insert_position, likely_position, mix
 from kernels.types import Record, wide
@@ -70,7 +70,10 @@ def position_slot(books: Books, account: int, market: int) -> int:
 
 
 class Held(NamedTuple):
-    """A position and what its owner can add to it, out of the arrays. isolated: 1, or 0 for cross."""
+    """A position and what its owner can add to it, out of the arrays. isolated: 1, or 0 for cross.
+
+    locked_e6: what the account's cross positions need of free_e6, which an isolated one cannot draw.
+    """
 
     size: int
     cash: int
@@ -81,12 +84,14 @@ class Held(NamedTuple):
     isolated: int
     leverage: int
     free_e6: int
+    locked_e6: int
 
 
 class Leg(NamedTuple):
     """What one side of a fill leaves behind: `Held` after it, and the columns of its LEG row.
 
     worth_e6: of the new size, rounded down. ok: 1 if every number stays within bounds, else nothing counts.
+    excess: POSITION_TOO_LARGE or 0.
     """
 
     ok: int
@@ -102,6 +107,7 @@ class Leg(NamedTuple):
     cover: int
     fee: int
     funding: int
+    excess: int
 
 
 class Sums(NamedTuple):
@@ -117,18 +123,17 @@ class Sums(NamedTuple):
 @kernel
 def out_of_bounds() -> Leg:
     """The leg of a fill that cannot be booked."""
-    return Leg(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    return Leg(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @kernel
 def held_at(books: Books, slot: int, account: int, market: Record) -> Held:
     """What is in `slot`; a blank position of the market if slot < 0."""
     free = books.accounts[account]["free_e6"]
-    default = market["leverage_default"]
     if slot < 0:
-        return Held(0, 0, market["index_e6"], 0, 0, 0, 1, default, free)
+        locked = locked_of(books, account)
+        return Held(0, 0, market["index_e6"], 0, 0, 0, 1, market["leverage_default"], free, locked)
     row = books.positions[slot]
-    own = wide(row["leverage"])
     return Held(
         row["size"],
         row["cash"],
@@ -137,8 +142,9 @@ def held_at(books: Books, slot: int, account: int, market: Record) -> Held:
         row["cost_e6"],
         row["realised_e6"],
         1 if wide(row["mode"]) == 0 else 0,
-        own if own > 0 else default,
+        leverage_of(row, market),
         free,
+        locked_of(books, account) if wide(row["mode"]) == 0 else 0,
     )
 
 
@@ -155,6 +161,7 @@ def held_after(held: Held, leg: Leg, index_e6: int) -> Held:
         held.isolated,
         held.leverage,
         leg.free_e6,
+        held.locked_e6,
     )
 
 
@@ -191,8 +198,8 @@ def plan_leg(
     if size == 0:
         transfer, cover = close_out(cash, held.isolated, insurance_e6)
     elif held.isolated == 1 and (abs(size) > abs(held.size) or (size > 0) != (held.size > 0)):
-        rate = initial_rate_e12(books.tiers, held.leverage)
-        transfer, ok = isolated_transfer(cash, held.free_e6, worth, notional, rate)
+        need = initial_by(books.tiers, books.initial_at, held.leverage, notional)
+        transfer = top_up(cash + worth, need, held.free_e6 - held.locked_e6)
     free = held.free_e6 - transfer
     cash += transfer + cover
     if ok == 0 or within(cash) == 0 or within(free) == 0:
@@ -201,7 +208,8 @@ def plan_leg(
     if within(cost) == 0 or within(held.realised_e6 + realised) == 0:
         return out_of_bounds()
     realised += held.realised_e6
-    return Leg(1, size, cash, rem, cost, realised, free, worth, dcash, transfer, cover, fee, pay)
+    excess = too_large(books.initial_at, held.leverage, notional)
+    return Leg(1, size, cash, rem, cost, realised, free, worth, dcash, transfer, cover, fee, pay, excess)
 
 
 @kernel
@@ -264,7 +272,10 @@ def write_leg(scratch: Scratch, row: int, ordinal: int, who: int, dsize: int, le
 
 @kernel
 def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: Leg) -> None:
-    """Write a planned leg: position (made if slot < 0), market sums but `Sums`, free balance, insurance."""
+    """Write a planned leg: position (made if slot < 0), market sums but `Sums`, free balance, insurance.
+
+    What becomes larger than its leverage admits, or no longer is, is told.
+    """
     market = books.markets[m]
     index = market["index_e6"]
     if slot < 0:
@@ -280,6 +291,9 @@ def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: L
     row["realised_e6"] = leg.realised_e6
     books.accounts[account]["free_e6"] = leg.free_e6
     books.accounts[0]["free_e6"] -= leg.cover
+    if wide(row["flags"]) != leg.excess:
+        row["flags"] = leg.excess
+        emit_account_state(books, account, m, leg.cash + leg.worth_e6)
 
 
 @kernel
@@ -371,19 +385,21 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
     commit_leg(books, slot1, taker, m, held1, leg1)
     write_sums(books, market, sums1)
     meta["booked"] += 1
-    lowest = equity_of(held1, leg1)
+    lowest = equity_of(books, taker, m, ref, held1, leg1)
     if taker != maker:
-        lowest = min(lowest, equity_of(held0, leg0))
+        lowest = min(lowest, equity_of(books, maker, m, ref, held0, leg0))
     if lowest < 0 or off_band(price, mark, market["band_e6"]) == 1:
         halt(books, m, maker, taker, min(lowest, 0))
     return _OK
 
 
 @kernel
-def equity_of(held: Held, leg: Leg) -> int:
-    """What an isolated position is worth by itself after `leg`; of a cross one, its account's free balance:
-    what its other positions are worth is for risk, which looks at all of them."""
-    return leg.cash + leg.worth_e6 if held.isolated == 1 else leg.free_e6
+def equity_of(books: Books, account: int, m: int, ref_price: int, held: Held, leg: Leg) -> int:
+    """What an isolated position is worth by itself after `leg`, which is booked; of a cross one, what its
+    account's whole cross side is."""
+    if held.isolated == 1:
+        return leg.cash + leg.worth_e6
+    return equity_of_cross(books, account, m, ref_price)
 
 
 @kernel

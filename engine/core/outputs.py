@@ -5,7 +5,15 @@ from __future__ import annotations
 from engine.core.state import Books
 from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Source, Template
 from kernels.jit import kernel
-from kernels.layouts import MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
+from kernels.layouts import (
+    ACCOUNT_FROZEN,
+    ACCOUNT_REDUCE_ONLY,
+    MARKET_FROZEN,
+    MAX_OPEN_REFUSALS,
+    OUTBOX_SLOTS,
+    POSITION_TOO_LARGE,
+)
+from kernels.slots import find_position
 from kernels.types import Record, wide
 
 _REFUSAL = int(Template.REFUSAL)
@@ -60,9 +68,13 @@ def emit_market_state(books: Books, market: int, reason: int) -> None:
 
 @kernel
 def emit_account_state(books: Books, account: int, market: int, equity_e6: int) -> None:
-    """Tell that an account is frozen, or no longer."""
+    """Tell that an account is frozen, or no longer; in a market also whether it may only reduce there."""
     meta = books.meta[0]
-    word = pair(account, wide(books.accounts[account]["flags"]))
+    state = wide(books.accounts[account]["flags"]) & ACCOUNT_FROZEN
+    slot = find_position(books.position_table, books.positions, account, market) if market >= 0 else -1
+    if slot >= 0 and wide(books.positions[slot]["flags"]) & POSITION_TOO_LARGE != 0:
+        state |= ACCOUNT_REDUCE_ONLY
+    word = pair(account, state)
     emit(books, _ACCOUNT_STATE, market, meta["ordinal"], equity_e6, meta["now_ns"], word, 0)
 
 

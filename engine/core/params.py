@@ -196,5 +196,5 @@ def put_in_force(state: State) -> None:
         why = put_row(state.books, row)
         if why is not None:
             raise AssertionError(f"a checked parameter row is refused: {why}")
-    state.tiers_changed()
+    state.derive()
     _drop_staged(state)

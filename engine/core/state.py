@@ -24,8 +24,10 @@ _START_POSITIONS = 1 << 12
 
 
 class Books(NamedTuple):
-    """The arrays that kernels work on. Witness, hash tables and scratch are not part of the digest.
+    """The arrays that kernels work on. Witness, scratch and what is derived are not part of the digest.
 
+    Derived are the hash tables, the lists of each account's cross positions (`slots.Links`: cross_first by
+    account, cross_next by slot), `initial_at` (`margin.index_initial`) and `quote_by` (`narrow.index_quotes`).
     outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0.
     """
 
@@ -43,6 +45,8 @@ class Books(NamedTuple):
     account_table: NDArray[np.int64]
     position_table: NDArray[np.int64]
     order: NDArray[np.int64]
+    cross_first: NDArray[np.int32]
+    cross_next: NDArray[np.int32]
     initial_at: NDArray[np.int64]
     quote_by: NDArray[np.int64]
 
@@ -74,21 +78,23 @@ class State:
             account_table=np.full(4 * _START_ACCOUNTS, slots.EMPTY, np.int64),
             position_table=np.full(4 * _START_POSITIONS, slots.EMPTY, np.int64),
             order=zeros(layouts.FEED_SLOTS, np.int64),
-            initial_at=zeros(4 * (margin.LEVERAGE_MAX + 1), np.int64),
+            cross_first=zeros(_START_ACCOUNTS, np.int32),
+            cross_next=zeros(_START_POSITIONS, np.int32),
+            initial_at=zeros((margin.LEVERAGE_MAX + 1, 4), np.int64),
             quote_by=zeros(2 * layouts.MAX_MARKETS, np.int64),
         )
         meta = self.books.meta[0]
         meta["rules"] = RULES
         meta["accounts"] = 1  # account 0 is the insurance fund
         slots.insert_account(self.books.account_table, self.books.accounts, 0)
-        self.tiers_changed()
+        self.derive()
 
     def number(self, field: str) -> int:
         """One field of `meta` as a Python integer."""
         return int(self.books.meta[0][field])
 
-    def tiers_changed(self) -> None:
-        """Derive again what is derived from the margin tiers."""
+    def derive(self) -> None:
+        """Take anew what is derived from parameters."""
         margin.index_initial(self.books.tiers, self.books.initial_at)
         narrow.index_quotes(self.books.markets, self.books.quote_by)
 
@@ -106,6 +112,11 @@ class State:
             table = zeros_for_random_access(_table_size(len(grown)), np.int64)
             slots.index_positions(table, grown, self.number("positions"))
             b = b._replace(positions=grown, position_table=table)
+        if len(b.accounts) > len(b.cross_first) or len(b.positions) > len(b.cross_next):
+            first = zeros_for_random_access(len(b.accounts), np.int32)
+            following = zeros_for_random_access(len(b.positions), np.int32)
+            slots.index_cross(first, following, b.positions, self.number("positions"))
+            b = b._replace(cross_first=first, cross_next=following)
         self.books = b
 
     def sections(self) -> list[Section]:

@@ -177,10 +177,10 @@ def contradiction(books: Books) -> str | None:
     margin = list(itertools.takewhile(lambda tier: bool(tier["margin_set"]), tiers))
     if not margin:
         return "there is no margin tier"
-    why = _margin_contradiction(margin)
-    if why is not None:
-        return why
-    why = _fee_contradiction(tiers)
+    beyond = [k for k in range(len(margin), MAX_TIERS) if tiers[k]["margin_set"]]
+    if beyond:
+        return f"margin tier {len(margin)} is missing, though tier {beyond[0]} is set"
+    why = _margin_contradiction(margin) or _fee_contradiction(tiers) or _cost_contradiction(tiers, margin)
     if why is not None:
         return why
     for n in range(int(meta["markets"])):
@@ -216,6 +216,15 @@ def _fee_contradiction(tiers: NDArray[np.void]) -> str | None:
     rebate = max(-int(tier["maker_e9"]) for tier in set_tiers)
     if rebate > lowest:
         return f"a maker rebate of {rebate} exceeds another tier's taker fee of {lowest}: the house would pay"
+    return None
+
+
+def _cost_contradiction(tiers: NDArray[np.void], margin: list[np.void]) -> str | None:
+    """What a liquidation at maintenance would leave too little for: the fee of closing the position."""
+    taker_e9 = max(int(tier["taker_e9"]) for tier in tiers if int(tier["fees_set"]))
+    for k, tier in enumerate(margin):
+        if int(tier["maintenance_e12"]) < taker_e9 * (RATE_ONE // FEE_ONE):
+            return f"margin tier {k}: maintenance margin is below a taker fee of {taker_e9}"
     return None
 
 

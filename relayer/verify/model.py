@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from engine.core.state import Section, digest_of
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal, Source, Template
 from kernels.layouts import FEED_SLOTS, MARKET_FROZEN, MARKET_HALTED, OUTBOX_SLOTS
-from relayer.verify import model_money, model_params, model_prices
+from relayer.verify import model_money, model_need, model_params, model_prices, model_settings
 from relayer.verify.model_arrays import sections_of
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import MarketPrices
@@ -137,7 +137,7 @@ class Model:
         out["exchange"] = held - (meta.deposits_e6 - meta.payouts_e6)
         out["fees"] = sum(market.fees_e6 for market in markets) - meta.house_e6
         out["hourly and on touch"] = ledger.eager_faults + sum(
-            model_money.settle(p, ledger.tables.markets[p.market]) != (p.eager_pay_e6, p.eager_rem)
+            model_need.settle(p, ledger.tables.markets[p.market]) != (p.eager_pay_e6, p.eager_rem)
             for p in ledger.positions
         )
         return out
@@ -169,14 +169,14 @@ class Model:
             return _Decision(*model_money.apply_transfer(ledger, transfer), transfer.account)
         if template == Template.SETTING:
             setting = decode(Template.SETTING, raw)
-            return _Decision(model_money.apply_setting(ledger, setting), [], setting.account)
+            return _Decision(*model_settings.apply_setting(ledger, setting), setting.account)
         if template == Template.TICK:
             why, closes = model_prices.apply_tick(ledger, decode(Template.TICK, raw))
             return _Decision(why, [], boundary=closes)
         if template == Template.OBSERVATION:
             return _just(model_prices.apply_observation(ledger, decode(Template.OBSERVATION, raw)))
         if template == Template.ACCOUNT:
-            return _just(model_money.apply_account(ledger, decode(Template.ACCOUNT, raw)))
+            return _just(model_settings.apply_account(ledger, decode(Template.ACCOUNT, raw)))
         if template == Template.OUTCOME:
             return _just(self._apply_outcome(raw))
         if template == Template.CORRECTION:

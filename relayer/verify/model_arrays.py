@@ -73,16 +73,17 @@ def source_rows(ledger: Ledger) -> NDArray[np.void]:
 
 def account_rows(ledger: Ledger) -> NDArray[np.void]:
     """ACCOUNT[accounts]."""
+    crossing = {position.account for position in ledger.positions if position.cross}
     rows = [
         (
             *account.key,
             account.tier,
-            layouts.ACCOUNT_FROZEN if account.frozen else 0,
+            (1 if account.frozen else 0) + (4 if number in crossing else 0),
             account.free_e6,
             account.event_no,
             account.nonce,
         )
-        for account in ledger.accounts
+        for number, account in enumerate(ledger.accounts)
     ]
     return np.array(rows, layouts.ACCOUNT)
 
@@ -94,7 +95,7 @@ def position_rows(ledger: Ledger) -> NDArray[np.void]:
             p.account,
             p.market,
             1 if p.cross else 0,
-            0,
+            1 if p.too_large else 0,
             p.size,
             p.cash,
             p.idx,

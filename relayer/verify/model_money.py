@@ -1,4 +1,4 @@
-"""Fills, transfers and settings of the model: MONEY.md, a position is four numbers.
+"""Fills and transfers of the model: MONEY.md, a position is four numbers.
 
 Every function decides first and writes after. A refusal is returned, never raised.
 """
@@ -8,16 +8,23 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from kernels.frames import Refusal, SettingKind, Template, TransferKind
+from kernels.frames import Refusal, TransferKind
 from kernels.layouts import (
     LEG_MAKER,
     LEG_TAKER,
     LEG_TRANSFER,
     LIMIT,
     MARKET_HALTED,
-    MAX_TIERS,
     PRICE_MAX,
     PRICE_MIN,
+)
+from relayer.verify.model_need import (
+    account_equity,
+    initial_need,
+    locked_e6,
+    settle,
+    too_large,
+    value_floor,
 )
 from relayer.verify.model_state import (
     Account,
@@ -32,43 +39,6 @@ from relayer.verify.model_state import (
 )
 
 FEE_ONE = 10**9
-RATE_ONE = 10**12
-
-
-def settle(position: Position, market: Market) -> tuple[int, int]:
-    """(pay, rem) that bring a position to the market's index: divmod_floor(−size·(I − idx) + rem, D)."""
-    if position.size == 0:
-        return 0, position.rem
-    owed = -position.size * (market.index_e6 - position.idx) + position.rem
-    return divmod(owed, market.scale)
-
-
-def value_floor(size: int, price: int, market: Market) -> int:
-    """size·price in 1e-6 USDC, rounded down."""
-    return size * price * market.quote_mul // market.quote_div
-
-
-def margin_tier(ledger: Ledger, leverage: int) -> int | None:
-    """The first margin tier that admits `leverage`; tiers count up to the first that is not set."""
-    for n in range(MAX_TIERS):
-        tier = ledger.tables.tiers.get(n)
-        if tier is None or not tier.margin_set:
-            return None
-        if leverage <= tier.max_leverage:
-            return n
-    return None
-
-
-def initial_requirement(ledger: Ledger, market: Market, position: Position, size: int, price: int) -> int:
-    """Initial margin of `size` at `price`, both products rounded up: at least 1/leverage, at least its tier's."""
-    leverage = position.leverage or market.leverage_default
-    n = margin_tier(ledger, leverage)
-    if n is None:
-        rate = RATE_ONE
-    else:
-        rate = max(ceil_div(RATE_ONE, leverage), ledger.tables.tiers[n].initial_e12)
-    notional = ceil_div(abs(size) * price * market.quote_mul, market.quote_div)
-    return ceil_div(notional * rate, RATE_ONE)
 
 
 def close_out(cash: int, cross: bool, insurance_e6: int) -> tuple[int, int]:
@@ -93,13 +63,17 @@ def cost_after(size: int, cost_e6: int, dsize: int, quote_e6: int) -> tuple[int,
 
 
 class Side(NamedTuple):
-    """What one side of a fill brings: signed size and its signed cost, fee, and what it may draw on."""
+    """What one side of a fill brings: signed size and its signed cost, fee, and what it may draw on.
+
+    free_e6: the balance; reach_e6: what of it cross positions do not need.
+    """
 
     kind: int
     dsize: int
     quote_e6: int
     fee: int
     free_e6: int
+    reach_e6: int
     insurance_e6: int
 
 
@@ -119,9 +93,9 @@ def book_side(
     if size == 0:
         transfer, cover = close_out(cash, before.cross, side.insurance_e6)
     elif not before.cross and (flips or abs(size) > abs(before.size)):
-        short = initial_requirement(ledger, market, before, size, ref_price)
+        short = initial_need(ledger, market, before.leverage, size, ref_price)
         short -= cash + value_floor(size, ref_price, market)
-        transfer = max(0, min(short, side.free_e6))
+        transfer = max(0, min(short, side.reach_e6))
     cash += transfer + cover
     cost, realised = cost_after(before.size, before.cost_e6, side.dsize, side.quote_e6)
     realised += before.realised_e6
@@ -135,6 +109,7 @@ def book_side(
         rem=rem,
         cost_e6=cost,
         realised_e6=realised,
+        too_large=too_large(ledger, market, before.leverage, size, ref_price),
         eager_rem=rem,
         eager_pay_e6=0,
     )
@@ -168,8 +143,13 @@ def sums_fit(ledger: Ledger, market: Market, changes: list[tuple[Position, Posit
     return True
 
 
-def put_change(ledger: Ledger, market: Market, before: Position, after: Position, leg: Leg) -> None:
-    """Write a position and move its money: free → transfer, insurance → cover, fee → house."""
+def put_change(
+    ledger: Ledger, market: Market, before: Position, after: Position, leg: Leg, price: int
+) -> None:
+    """Write a position and move its money: free → transfer, insurance → cover, fee → house.
+
+    Tell it if the position has become too large for its leverage, or no longer is.
+    """
     pay, rem = settle(before, market)
     if (pay, rem) != (before.eager_pay_e6, before.eager_rem):
         ledger.eager_faults += 1
@@ -179,6 +159,8 @@ def put_change(ledger: Ledger, market: Market, before: Position, after: Position
     ledger.meta.house_e6 += leg.fee
     ledger.accounts[leg.account].free_e6 -= leg.transfer
     ledger.accounts[0].free_e6 -= leg.cover
+    if after.too_large != before.too_large:
+        ledger.tell_account(leg.account, leg.market, after.cash + value_floor(after.size, price, market))
 
 
 def check_fill(ledger: Ledger, fill: Any) -> Refusal:
@@ -208,14 +190,15 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
     changes: list[tuple[Position, Position, Leg]] = []
     for kind, account, side in ((LEG_MAKER, fill.maker, -1), (LEG_TAKER, fill.taker, 1)):
         owner = ledger.accounts[account]
-        free = owner.free_e6
+        free, locked = owner.free_e6, locked_e6(ledger, account)
         before = ledger.position(account, number) or ledger.new_position(account, number)
         if kind == LEG_TAKER and fill.maker == fill.taker:
             before = changes[0][1]
             free -= changes[0][2].transfer
         tier = ledger.tables.tiers[owner.tier]
         fee = ceil_div(abs(quote) * (tier.maker_e9 if kind == LEG_MAKER else tier.taker_e9), FEE_ONE)
-        given = Side(kind, side * fill.size, side * quote, fee, free, insurance)
+        reach = 0 if locked is None else free - locked
+        given = Side(kind, side * fill.size, side * quote, fee, free, reach, insurance)
         booked = book_side(ledger, market, before, given, ref_price)
         if booked is None:
             return Refusal.OUT_OF_BOUNDS, []
@@ -224,7 +207,7 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
     if not sums_fit(ledger, market, changes):
         return Refusal.OUT_OF_BOUNDS, []
     for before, after, leg in changes:
-        put_change(ledger, market, before, after, leg)
+        put_change(ledger, market, before, after, leg, ref_price)
     ledger.meta.booked += 1
     watch_fill(ledger, market, fill)
     return Refusal.NONE, [leg for _, _, leg in changes]
@@ -233,7 +216,7 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
 def watch_fill(ledger: Ledger, market: Market, fill: Any) -> None:
     """A booked fill off the band round the mark, or a side below zero: halt the market, freeze both sides.
 
-    A cross account counts as below zero when its free balance is: its positions are judged together elsewhere.
+    A cross position counts by its account's whole cross side.
     """
     off_band = market.mark > 0 and abs(fill.price - market.mark) * 10**6 > market.mark * market.band_e6
     lowest = 0
@@ -242,7 +225,7 @@ def watch_fill(ledger: Ledger, market: Market, fill: Any) -> None:
         assert position is not None, "a booked fill has positions"
         equity = position.cash + value_floor(position.size, market.mark or fill.price, market)
         if position.cross:
-            equity = ledger.accounts[account].free_e6
+            equity = account_equity(ledger, account, fill.market, market.mark or fill.price)
         lowest = min(lowest, equity)
     if not off_band and lowest >= 0:
         return
@@ -274,8 +257,10 @@ def apply_transfer(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
     if frame.event_no != account.nonce + 1:
         return Refusal.NONCE_OUT_OF_ORDER, []
     if frame.flags == TransferKind.WITHDRAWAL:
-        if account.frozen or quote > account.free_e6:
+        if account.frozen:
             return Refusal.INSUFFICIENT_FREE, []
+        if why := why_not_drawn(ledger, frame.account, quote):
+            return why, []
         if not within(ledger.meta.held_e6 + quote):
             return Refusal.OUT_OF_BOUNDS, []
         account.nonce += 1
@@ -289,75 +274,54 @@ def apply_transfer(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
     return Refusal.UNKNOWN_KIND, []
 
 
+def why_not_drawn(ledger: Ledger, account: int, quote: int) -> Refusal:
+    """Why `quote` > 0 may not leave an account's free balance: cross positions keep what they need."""
+    free, locked = ledger.accounts[account].free_e6, locked_e6(ledger, account)
+    if quote > free:
+        return Refusal.INSUFFICIENT_FREE
+    if locked is None:
+        return Refusal.MARK_UNKNOWN
+    return Refusal.INSUFFICIENT_FREE if quote > free - locked else Refusal.NONE
+
+
 def move_cash(ledger: Ledger, frame: Any, account: Account, moved: int) -> tuple[Refusal, list[Leg]]:
-    """`moved` from free into an open position, or out of it as long as it keeps its initial requirement."""
+    """`moved` from free into an open isolated position, or out of it down to its initial requirement."""
     market = ledger.market(frame.market)
     if market is None:
         return Refusal.UNKNOWN_MARKET, []
     before = ledger.position(frame.account, frame.market)
-    if before is None or before.size == 0:
+    if before is None or before.size == 0 or before.cross:
         return Refusal.INSUFFICIENT_POSITION, []
-    if moved > max(account.free_e6, 0):
-        return Refusal.INSUFFICIENT_FREE, []
-    pay, rem = settle(before, market)
-    cash = before.cash + pay + moved
-    if not within(pay, before.cash + pay, cash, account.free_e6 - moved):
+    if moved > 0 and (why := why_not_drawn(ledger, frame.account, moved)):
+        return why, []
+    after = topped_up(ledger, market, before, moved)
+    if after is None:
         return Refusal.OUT_OF_BOUNDS, []
     if moved < 0:
-        if market.mark <= 0:
+        need = initial_need(ledger, market, before.leverage, before.size, market.mark)
+        if market.mark <= 0 or after.cash + value_floor(before.size, market.mark, market) < need:
             return Refusal.INSUFFICIENT_POSITION, []
-        need = initial_requirement(ledger, market, before, before.size, market.mark)
-        if cash + value_floor(before.size, market.mark, market) < need:
-            return Refusal.INSUFFICIENT_POSITION, []
-    after = replace(before, cash=cash, idx=market.index_e6, rem=rem, eager_rem=rem, eager_pay_e6=0)
-    leg = Leg(ledger.meta.ordinal, frame.account, frame.market, LEG_TRANSFER, 0, 0, moved, 0, 0, pay)
+    why, legs = put_moved(ledger, market, before, after, moved)
+    account.nonce += 1 if legs else 0
+    return why, legs
+
+
+def topped_up(ledger: Ledger, market: Market, before: Position, moved: int) -> Position | None:
+    """A position settled, and `moved` richer; None if a number leaves its bounds."""
+    pay, rem = settle(before, market)
+    cash = before.cash + pay + moved
+    if not within(pay, before.cash + pay, cash, ledger.accounts[before.account].free_e6 - moved):
+        return None
+    return replace(before, cash=cash, idx=market.index_e6, rem=rem, eager_rem=rem, eager_pay_e6=0)
+
+
+def put_moved(
+    ledger: Ledger, market: Market, before: Position, after: Position, moved: int
+) -> tuple[Refusal, list[Leg]]:
+    """Book what `topped_up` made, if the sums bear it."""
+    pay, _ = settle(before, market)
+    leg = Leg(ledger.meta.ordinal, before.account, before.market, LEG_TRANSFER, 0, 0, moved, 0, 0, pay)
     if not sums_fit(ledger, market, [(before, after, leg)]):
         return Refusal.OUT_OF_BOUNDS, []
-    put_change(ledger, market, before, after, leg)
-    account.nonce += 1
+    put_change(ledger, market, before, after, leg, market.mark)
     return Refusal.NONE, [leg]
-
-
-def apply_setting(ledger: Ledger, frame: Any) -> Refusal:
-    """Leverage or margin mode of an account in a market; makes its slot if there is none."""
-    if not 0 < frame.account < len(ledger.accounts):
-        return Refusal.UNKNOWN_ACCOUNT
-    market = ledger.market(frame.market)
-    if market is None:
-        return Refusal.UNKNOWN_MARKET
-    account = ledger.accounts[frame.account]
-    if frame.nonce != account.nonce + 1:
-        return Refusal.NONCE_OUT_OF_ORDER
-    position = ledger.position(frame.account, frame.market)
-    position = position or ledger.new_position(frame.account, frame.market)
-    if frame.kind == SettingKind.LEVERAGE:
-        if not 1 <= frame.value <= market.leverage_max or margin_tier(ledger, frame.value) is None:
-            return Refusal.LEVERAGE_OFF_TABLE
-        position.leverage = frame.value
-    elif frame.kind == SettingKind.MARGIN_MODE:
-        if frame.value not in (0, 1):
-            return Refusal.UNKNOWN_KIND
-        if position.size or position.cash:
-            return Refusal.INSUFFICIENT_POSITION
-        position.cross = frame.value == 1
-    else:
-        return Refusal.UNKNOWN_KIND
-    account.nonce += 1
-    if (frame.account, frame.market) not in ledger.slots:
-        ledger.put_position(position)
-    return Refusal.NONE
-
-
-def apply_account(ledger: Ledger, frame: Any) -> Refusal:
-    """Give a public key the next number and tell it."""
-    key = (frame.key0, frame.key1, frame.key2, frame.key3)
-    if key in ledger.numbers:
-        return Refusal.ACCOUNT_EXISTS
-    tier = ledger.tables.tiers.get(frame.tier)
-    if tier is None or not tier.fees_set:
-        return Refusal.UNKNOWN_TIER
-    number = len(ledger.accounts)
-    ledger.accounts.append(Account(key, frame.tier))
-    ledger.numbers[key] = number
-    ledger.emit(Template.ACCOUNT_ASSIGNED, -1, *key, number, frame.tier)
-    return Refusal.NONE

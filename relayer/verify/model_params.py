@@ -130,12 +130,14 @@ def require_consistent(tables: Tables) -> None:
             break
         margin.append(tier)
     require(bool(margin) and all(tier.max_leverage for tier in margin))
+    require(len(margin) == sum(tier.margin_set for tier in tables.tiers.values()))
     for lower, higher in itertools.pairwise(margin):
         require(lower.max_leverage < higher.max_leverage and lower.initial_e12 > higher.initial_e12)
         require(lower.maintenance_e12 > higher.maintenance_e12)
         require((higher.max_notional_e6 or LIMIT) <= (lower.max_notional_e6 or LIMIT))
     fees = [tier for tier in tables.tiers.values() if tier.fees_set]
     require(bool(fees) and max(-tier.maker_e9 for tier in fees) <= min(tier.taker_e9 for tier in fees))
+    require(min(tier.maintenance_e12 for tier in margin) >= max(tier.taker_e9 * 1000 for tier in fees))
     for n in range(tables.count):
         market = tables.markets[n]
         require(0 < market.leverage_max <= margin[-1].max_leverage)

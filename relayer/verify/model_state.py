@@ -74,6 +74,7 @@ class Position:
     cost_e6: int = 0
     realised_e6: int = 0
     cross: bool = False
+    too_large: bool = False
     leverage: int = 0
     eager_rem: int = 0
     eager_pay_e6: int = 0
@@ -297,8 +298,11 @@ class Ledger:
         )
 
     def tell_account(self, account: int, market: int, equity_e6: int) -> None:
-        """Output an account's state as it is now."""
-        frozen = 1 if self.accounts[account].frozen else 0
+        """Output an account's state as it is now, and whether it may only reduce in `market`."""
+        state = 1 if self.accounts[account].frozen else 0
+        position = self.position(account, market)
+        if position is not None and position.too_large:
+            state += 2
         self.emit(
             Template.ACCOUNT_STATE,
             market,
@@ -306,7 +310,7 @@ class Ledger:
             equity_e6,
             self.meta.now_ns,
             account,
-            frozen,
+            state,
             0,
         )
 

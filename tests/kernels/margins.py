@@ -100,6 +100,13 @@ def tier_index(rows: np.ndarray) -> np.ndarray:
     return out
 
 
+def initial_index(rows: np.ndarray) -> np.ndarray:
+    """initial_at of those rows."""
+    out = np.zeros((margin.LEVERAGE_MAX + 1, 4), np.int64)
+    margin.index_initial(rows, out)
+    return out
+
+
 def scale_of(market: Market) -> tuple[int, int, int]:
     """Scale, quote_mul and quote_div of a market."""
     scale = Scale(market.e)

@@ -22,6 +22,7 @@ from tests.kernels.margins import (
     USDC,
     exponents,
     holdings,
+    initial_index,
     limited,
     maintenance_of,
     markets,
@@ -59,6 +60,56 @@ def test_requirements_against_the_twin(tiers: list[Tier], leverage: int, notiona
     assert maintenance_of(tiers, leverage, notional, floor) == model.need_e6(slices, notional)
     initial = run(margin.initial_e6, tier_rows(tiers), leverage, notional, floor)
     assert initial == model.initial_e6(tiers, leverage, notional, floor)
+
+
+@given(tables(), st.one_of(st.integers(1, 1000), int64s), notionals)
+def test_initial_by_index_is_the_initial_requirement(tiers: list[Tier], leverage: int, notional: int) -> None:
+    rows, notional = tier_rows(tiers), min(notional, LIMIT - 1)
+    index = initial_index(rows)
+    within = min(max(leverage, 1), 1000)
+    wanted = model.initial_e6(tiers, within, notional, 0)
+    assert run(margin.initial_by, rows, index, leverage, notional) == wanted
+    if within == leverage:
+        assert run(margin.initial_e6, rows, leverage, notional, 0) == wanted
+    largest = next((t.max_notional_e6 for t in tiers if within <= t.max_leverage), 0)
+    assert run(margin.too_large, index, leverage, notional) == (0 < largest < notional)
+
+
+def test_a_position_is_too_large_from_the_first_unit_past_its_tier() -> None:
+    index = initial_index(tier_rows(PUBLISHED))
+    limits = {20: None, 21: 100_000 * USDC, 50: 100_000 * USDC, 51: 50_000 * USDC, 100: 50_000 * USDC}
+    for leverage, largest in limits.items():
+        for notional in (0, LIMIT - 1) if largest is None else (largest, largest + 1):
+            wanted = largest is not None and notional > largest
+            assert run(margin.too_large, index, leverage, notional) == wanted
+
+
+@pytest.mark.parametrize(
+    ("leverage", "thousands", "need"),
+    [
+        (10, 300, 30_000),
+        (20, 300, 15_000),
+        (50, 100, 2_000),
+        (50, 300, 12_000),
+        (100, 50, 500),
+        (100, 300, 11_500),
+    ],
+)
+def test_published_initial_margin_in_slices(leverage: int, thousands: int, need: int) -> None:
+    """At 100x: 50,000 at 1 %, the next 50,000 at 2 %, the rest at 5 %."""
+    rows = tier_rows(PUBLISHED)
+    notional = thousands * 1000 * USDC
+    assert run(margin.initial_by, rows, initial_index(rows), leverage, notional) == need * USDC
+
+
+bounded = st.one_of(st.sampled_from([0, 2**62, -(2**62)]), st.integers(-(2**62), 2**62))
+
+
+@given(bounded, st.integers(0, 2**60), bounded)
+def test_top_up(equity: int, need: int, reach: int) -> None:
+    moved = run(margin.top_up, equity, need, reach)
+    assert moved == max(0, min(need - equity, reach))
+    assert moved == 0 or moved == reach or equity + moved == need
 
 
 @given(tables(), st.integers(1, 1000), notionals, notionals, rates)

@@ -185,3 +185,44 @@ def test_two_positions_with_the_same_bits_of_hash_are_told_apart() -> None:
     assert run(slots.find_position, table, rows, 9, 3) == 1
     assert run(slots.find_position, with_a_way_out, rows, 9, 3) == slots.EMPTY
     assert run(entries.likely_position, with_a_way_out, 9, 3) == 0
+
+
+def members(first: np.ndarray, following: np.ndarray, account: int) -> list[int]:
+    """An account's list, head first."""
+    out, at = [], int(first[account])
+    while at:
+        out.append(at - 1)
+        at = int(following[at - 1])
+    return out
+
+
+@given(st.lists(st.integers(0, 11), max_size=60))
+def test_lists_of_positions_against_lists(toggled: list[int]) -> None:
+    """Each slot belongs to one account; it is put in and taken out in turn, and taken out twice for nothing."""
+    first, following = np.zeros(4, np.int32), np.zeros(12, np.int32)
+    twin: dict[int, list[int]] = {account: [] for account in range(4)}
+    for step, slot in enumerate(toggled):
+        account = slot % 4
+        if slot in twin[account]:
+            run(slots.unlink_position, first, following, account, slot)
+            twin[account].remove(slot)
+            assert int(following[slot]) == 0
+        elif step % 5:
+            run(slots.link_position, first, following, account, slot)
+            twin[account].insert(0, slot)
+        else:
+            run(slots.unlink_position, first, following, account, slot)
+        assert {account: members(first, following, account) for account in range(4)} == twin
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), max_size=30), st.integers(0, 3))
+def test_an_index_lists_the_cross_positions_in_use(given_rows: list[tuple[int, int]], unused: int) -> None:
+    rows = np.zeros(len(given_rows) + 1, POSITION)
+    for row, (account, mode) in zip(rows, given_rows, strict=False):
+        row["account"], row["mode"] = account, mode
+    used = max(0, len(given_rows) - unused)
+    first, following = np.zeros(6, np.int32), np.zeros(len(rows), np.int32)
+    run(slots.index_cross, first, following, rows, used)
+    for account in range(6):
+        wanted = [slot for slot in range(used) if given_rows[slot] == (account, 1)]
+        assert sorted(members(first, following, account)) == wanted

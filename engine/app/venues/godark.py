@@ -58,29 +58,23 @@ def report(account: Account) -> Report:
             raise ParameterError(f"markets.{held.market}.godark.leverage: no tier admits {rule.leverage}")
         price = _price(market, rule, f"markets.{held.market}")
         size = _size(held.size, rule, f"{where}.size")
-        asked = []
-        rates = int(margin.initial_rate_e12(tiers, rule.leverage)), int(tiers[tier]["maintenance_e12"])
-        for rate in rates:
-            value, ok = book.requirement(size, price, rate, *scale)
-            require(ok, f"{where}: godark requirement")
-            asked.append(int(value))
-        worth, ok = book.value_floor(size, price, *scale)
+        quote = e6(held.quote_usdc, f"{where}.quote_usdc")
+        _, notional, ok = margin.valued(size, price, *scale)
+        require(ok, f"{where}: godark notional")
+        own, ok = margin.equity_e6(size, quote, 0, 0, 0, 10**rule.price_exp, price, *scale)
         require(ok, f"{where}: godark equity")
-        own = e6(held.quote_usdc, f"{where}.quote_usdc") + int(worth)
-        equity, initial, need = equity + own, initial + asked[0], need + asked[1]
-        positions.append(
-            {
-                "market": held.market,
-                "initial_e6": asked[0],
-                "maintenance_e6": asked[1],
-                "unrealised_pnl_e6": own,
-            }
-        )
+        asked = {
+            "initial_e6": int(margin.initial_e6(tiers, rule.leverage, notional, 0)),
+            "maintenance_e6": int(margin.maintenance_e6(tiers, tier, notional, 0)),
+        }
+        equity, initial = equity + int(own), initial + asked["initial_e6"]
+        need += asked["maintenance_e6"]
+        positions.append({"market": held.market, **asked, "unrealised_pnl_e6": int(own)})
     out: Report = {
         "collateral_e6": int64(equity, "godark equity"),
         "initial_e6": int64(initial, "godark initial requirement"),
         "maintenance_e6": int64(need, "godark maintenance requirement"),
-        "liquidatable": need > equity,
+        "liquidatable": bool(margin.liquidatable(equity, need)),
         "positions": positions,
     }
     if account.close is not None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from engine.core.params import Row
 from kernels.frames import (
     CorrectionKind,
     OutcomeStage,
+    ParamKey,
     Refusal,
     SettingKind,
     Source,
@@ -100,7 +102,8 @@ def test_two_deficits_in_one_fill_share_what_insurance_has() -> None:
 def test_a_self_trade_that_flips_twice_spends_free_once() -> None:
     script = genesis(deposit_e6=2 * 10**10)
     script.fill(1, 2, 5, PRICE)
-    script.setting(2, SettingKind.LEVERAGE, 1)
+    script.params([Row(ParamKey.MARKET_LEVERAGE, 0, 1, 50)], change=2)
+    script.seconds(1)
     script.fill(2, 2, 10, PRICE)
     twins = Twins(script.frames)
     assert int(twins.position(2)["size"]) == 5

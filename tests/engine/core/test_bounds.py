@@ -20,6 +20,7 @@ from engine.core.booking import Held, Leg, Sums
 from engine.core.state import Books
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN
+from relayer.verify import model_margin
 from tests.engine.core.builders import SCALES, genesis, views
 from tests.kernels import twins
 from tests.kernels.entries import run
@@ -31,11 +32,19 @@ SIZE_MAX = SCALE.size_max
 
 
 @kernel
+def held_of(held: np.ndarray) -> Held:
+    """`Held` of int64[10]."""
+    return Held(
+        held[0], held[1], held[2], held[3], held[4], held[5], held[6], held[7], held[8], held[9]
+    )  # fmt: skip
+
+
+@kernel
 def plan(books: Books, held: np.ndarray, given: np.ndarray, out: np.ndarray) -> int:
-    """`plan_leg` on int64[9] and int64[5], into int64[13]."""
-    h = Held(held[0], held[1], held[2], held[3], held[4], held[5], held[6], held[7], held[8])
+    """`plan_leg` on int64[10] and int64[5], into int64[14]."""
+    h = held_of(held)
     leg = booking.plan_leg(books, h, books.markets[0], given[0], given[1], given[2], given[3], given[4])
-    for k in range(13):
+    for k in range(14):
         out[k] = leg[k]
     return leg.ok
 
@@ -43,10 +52,10 @@ def plan(books: Books, held: np.ndarray, given: np.ndarray, out: np.ndarray) -> 
 @kernel
 def add_sums(sums: np.ndarray, held: np.ndarray, legs: np.ndarray) -> int:
     """`sums_after` and `sums_within` on int64[5], in place."""
-    h = Held(held[0], held[1], held[2], held[3], held[4], held[5], held[6], held[7], held[8])
+    h = held_of(held)
     leg = Leg(
         legs[0], legs[1], legs[2], legs[3], legs[4], legs[5], legs[6], legs[7], legs[8], legs[9],
-        legs[10], legs[11], legs[12],
+        legs[10], legs[11], legs[12], legs[13],
     )  # fmt: skip
     after = booking.sums_after(Sums(sums[0], sums[1], sums[2], sums[3], sums[4]), h, leg)
     for k in range(5):
@@ -65,11 +74,24 @@ def within(value: int) -> bool:
     return -LIMIT <= value <= LIMIT
 
 
+def notional_of(size: int, price: int) -> int:
+    return math.ceil(abs(SCALE.worth(size, price)))
+
+
+def initial_of(size: int, price: int, leverage: int) -> int:
+    """Initial margin by the tiers of `genesis`, which are the published ones, with unbounded integers."""
+    tiers = [
+        model_margin.Tier(*(int(row[name]) for name in model_margin.Tier._fields))
+        for row in books().tiers[:3]
+    ]
+    return model_margin.initial_e6(tiers, leverage, notional_of(size, price), 0)
+
+
 def leg_twin(
     held: list[int], dsize: int, quote: int, fee: int, insurance: int, price: int
 ) -> list[int] | None:
     """The leg in unbounded integers, or None where a number leaves its bounds."""
-    size, cash, idx, rem, cost, realised, isolated, leverage, free = held
+    size, cash, idx, rem, cost, realised, isolated, leverage, free, locked = held
     index, scale = int(books().markets[0]["index_e6"]), 10**PRICE_EXP
     pay, rem_after = divmod(-size * (index - idx) + rem, scale) if size and idx != index else (0, rem)
     after, dcash = size + dsize, -quote - fee
@@ -84,15 +106,17 @@ def leg_twin(
         else:
             cover = max(0, min(-total, insurance))
     elif isolated and (abs(after) > abs(size) or (after > 0) != (size > 0)):
-        rate = max(-(-(10**12) // leverage), int(books().tiers[0]["initial_e12"]))
-        transfer = twins.isolated_transfer(SCALE, after, total, free, price, rate)
+        need = initial_of(after, price, leverage)
+        transfer = max(0, min(need - total - math.floor(SCALE.worth(after, price)), free - locked))
     cost_after, gained = twins.next_cost(Lot(size, cost), dsize, quote)
     told = [total + transfer + cover, free - transfer, cost_after, realised + gained]
     if not all(within(value) for value in told):
         return None
     worth = math.floor(SCALE.worth(after, price))
+    large = leverage > 20 and notional_of(after, price) > (100_000 if leverage <= 50 else 50_000) * 10**6
     return [
-        1, after, told[0], rem_after, cost_after, told[3], told[1], worth, dcash, transfer, cover, fee, pay
+        1, after, told[0], rem_after, cost_after, told[3], told[1], worth, dcash, transfer, cover, fee, pay,
+        int(large),
     ]  # fmt: skip
 
 
@@ -114,31 +138,39 @@ def legs(draw: st.DrawFn) -> tuple[list[int], int, int, int, int, int]:
         draw(money),
         draw(money),
         draw(st.integers(0, 1)),
-        draw(st.sampled_from([1, 3, 20])),
+        draw(st.sampled_from([1, 3, 20, 21, 50, 51, 100])),
         draw(money),
+        draw(st.sampled_from([0, 0, 1, LIMIT, 2 * LIMIT])),
     ]
     dsize = draw(st.one_of(st.just(-held[0]), sizes)) or 1
     return held, dsize, draw(prices), draw(fee_rates), draw(money), draw(prices)
 
 
 @given(legs())
-@example(([SIZE_MAX - 1, LIMIT - 2**60, 0, 0, 0, 0, 1, 1, LIMIT], 1, PRICE_MAX, -(10**9) + 1, 0, PRICE_MAX))
-@example(([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX))
-@example(([-SIZE_MAX, LIMIT, 0, 0, -LIMIT, -LIMIT, 0, 1, -LIMIT], SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX))
-@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
-@example(([10_001, -LIMIT, LIMIT, 0, 0, 0, 1, 1, LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
+@example(
+    ([SIZE_MAX - 1, LIMIT - 2**60, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, -(10**9) + 1, 0, PRICE_MAX)
+)
+@example(
+    ([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT, 0], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX)
+)
+@example(
+    ([-SIZE_MAX, LIMIT, 0, 0, -LIMIT, -LIMIT, 0, 1, -LIMIT, 0], SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX)
+)
+@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX))
+@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, -LIMIT, 2 * LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
+@example(([10_001, -LIMIT, LIMIT, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX))
 def test_a_leg_anywhere_in_bounds_is_exact_or_refused(
     case: tuple[list[int], int, int, int, int, int],
 ) -> None:
     held, dsize, price, rate, insurance, ref = case
     quote = twins.half_even(SCALE.worth(dsize, price))
     fee = math.ceil(Fraction(abs(quote) * rate, 10**9))
-    out = np.zeros(13, np.int64)
+    out = np.zeros(14, np.int64)
     given = np.array([dsize, quote, rate, insurance, ref])
     ok = run(plan, books(), np.array(held), given, out)
     wanted = leg_twin(held, dsize, quote, fee, insurance, ref)
     assert ok == (wanted is not None)
-    assert out.tolist() == (wanted or [0] * 13)
+    assert out.tolist() == (wanted or [0] * 14)
 
 
 @pytest.mark.parametrize(("cash", "ok"), [(LIMIT, 1), (LIMIT + 1, 0), (-LIMIT, 1), (-LIMIT - 1, 0)])
@@ -146,8 +178,8 @@ def test_the_last_unit_of_cash(cash: int, ok: int) -> None:
     """A cross position that sells or buys one lot: its cash ends exactly at the bound, or one unit past it."""
     dsize = -1 if cash > 0 else 1
     quote = int(SCALE.worth(dsize, PRICE_MIN))
-    held = [5, cash + quote, 0, 0, 0, 0, 0, 1, 0]
-    out = np.zeros(13, np.int64)
+    held = [5, cash + quote, 0, 0, 0, 0, 0, 1, 0, 0]
+    out = np.zeros(14, np.int64)
     assert run(plan, books(), np.array(held), np.array([dsize, quote, 0, 0, PRICE_MIN]), out) == ok
     assert int(out[2]) == (cash if ok else 0)
 
@@ -156,7 +188,7 @@ def test_the_last_unit_of_cash(cash: int, ok: int) -> None:
 def test_sums_one_leg_past_their_bounds_do_not_wrap(
     sums: list[int], old: int, new: int, transfer: int, cover: int, fee: int
 ) -> None:
-    held, leg = np.zeros(9, np.int64), np.zeros(13, np.int64)
+    held, leg = np.zeros(10, np.int64), np.zeros(14, np.int64)
     if transfer:
         cover = 0
     held[0], held[1] = -SIZE_MAX, old
@@ -176,8 +208,8 @@ def test_sums_one_leg_past_their_bounds_do_not_wrap(
 def test_an_index_far_from_a_large_position_is_refused_or_exact() -> None:
     """2**37 lots across 2**62 of index: 2**99 before the division."""
     for idx in (LIMIT, -LIMIT, 10**9, 0):
-        held = [-SIZE_MAX, 0, idx, 10**PRICE_EXP - 1, 0, 0, 1, 1, 0]
-        out = np.zeros(13, np.int64)
+        held = [-SIZE_MAX, 0, idx, 10**PRICE_EXP - 1, 0, 0, 1, 1, 0, 0]
+        out = np.zeros(14, np.int64)
         quote = int(SCALE.worth(1, PRICE_MIN))
         run(plan, books(), np.array(held), np.array([1, quote, 0, 0, PRICE_MIN]), out)
-        assert out.tolist() == (leg_twin(held, 1, quote, 0, 0, PRICE_MIN) or [0] * 13)
+        assert out.tolist() == (leg_twin(held, 1, quote, 0, 0, PRICE_MIN) or [0] * 14)

@@ -145,14 +145,15 @@ def test_staging_is_bounded() -> None:
     assert twins.apply(frame(Template.PARAM, seq, change=9, key=1, value=5)).refusal == Refusal.PARAM_FULL
 
 
-def test_leverage_in_force_sets_the_margin_that_a_fill_moves() -> None:
+@pytest.mark.parametrize(("lots", "margin"), [(3, 1_800), (4, 3_000), (10, 12_000)])
+def test_leverage_in_force_sets_the_margin_that_a_fill_moves(lots: int, margin: int) -> None:
+    """50x: 1/50 and the tier's 2 % agree up to 100,000 USDC; what lies beyond is held to the 5 % below."""
     script = genesis(deposit_e6=10**13)
     script.setting(2, 1, 50)
-    script.fill(1, 2, 10, PRICE)
+    script.fill(1, 2, lots, PRICE)
     twins = Twins(script.frames)
     row = next(r for r in twins.machine.books.positions if r["account"] == 2)
-    # 50x: 1/50 and the tier's 2 % agree.
-    assert int(row["cash"]) + 300_000 * 10**6 == 6_000 * 10**6
+    assert int(row["cash"]) + lots * 30_000 * 10**6 == margin * 10**6
 
 
 def test_upgrades_name_rules_that_this_build_knows() -> None:

@@ -190,6 +190,14 @@ CONTRADICTIONS = [
         [*GENESIS, Row(K.MARGIN_TIER_LIMITS, 2, 100, 0)],
         "margin tier 2: the largest position must not grow with leverage",
     ),
+    (
+        [*GENESIS, Row(K.MARGIN_TIER_RATES, 5, 9 * 10**9, 10**9)],
+        "margin tier 3 is missing, though tier 5 is set",
+    ),
+    (
+        [*GENESIS, Row(K.FEE_TIER, 1, 5_000_001, 0)],
+        "margin tier 2: maintenance margin is below a taker fee of 5000001",
+    ),
     (without(K.MARKET_LEVERAGE, 1), "market 1 has no leverage"),
     ([*GENESIS, Row(K.MARKET_LEVERAGE, 1, 10, 101)], "market 1: leverage 101 is above every margin tier"),
     (without(K.MARKET_BAND, 0), "market 0 has no fill band"),
