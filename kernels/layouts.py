@@ -77,19 +77,19 @@ POSITION = np.dtype(
 POSITION_TOO_LARGE = 1
 """Since it was last touched a position is larger than its leverage admits: closing orders only."""
 
+NEAR_ENTRIES = 8
 ACCOUNT = np.dtype(
     [
-        ("key0", "<i8"),
-        ("key1", "<i8"),
-        ("key2", "<i8"),
-        ("key3", "<i8"),
         ("tier", "<i4"),
         ("flags", "<i4"),
         ("free_e6", "<i8"),
         ("event_no", "<i8"),
         ("nonce", "<i8"),
+        ("near", "<i4", (NEAR_ENTRIES,)),  # where its positions are, see `kernels.slots.near_position`
     ]
 )
+KEY = np.dtype([("key0", "<i8"), ("key1", "<i8"), ("key2", "<i8"), ("key3", "<i8")])
+"""The public key of an account, apart: fills do not need it."""
 ACCOUNT_FROZEN, ACCOUNT_REDUCE_ONLY, ACCOUNT_CROSS = 1, 2, 4
 """Bits of an account's state. REDUCE_ONLY is told of an account in one market and kept with the position;
 CROSS says that the account has positions in cross mode, open or not, and is never told."""
@@ -238,6 +238,6 @@ LEG_MAKER, LEG_TAKER, LEG_TRANSFER = 1, 2, 3
 RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i2"), ("boundary", "<i2")])
 """What a frame did: why it was refused (0: not), its legs, and 1 if it is a tick that closes a batch."""
 
-for _dtype in (POSITION, LEG):
+for _dtype in (POSITION, ACCOUNT, LEG):
     if _dtype.itemsize != 64:
-        raise AssertionError(f"a position and a leg are one cache line, not {_dtype.itemsize} bytes")
+        raise AssertionError(f"a position, an account and a leg are one cache line, not {_dtype.itemsize} bytes")

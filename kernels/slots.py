@@ -4,7 +4,8 @@ A table is int64[2**k], -1 where free, at most half full. It is never part of th
 rebuilt from what it indexes. A position's entry holds the slot in its low 32 bits and 31 bits of its hash
 above them, so that a probe that meets another position need not touch that one's cache line.
 
-Beside it, and as little part of the digest, lies a list of each account's cross positions, in any order.
+An account's own row tells where the positions of its first markets are: most fills need no table.
+Beside the tables, and as little part of the digest, lies a list of each account's cross positions, in any order.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from numba import types
 from numpy.typing import NDArray
 
 from kernels.jit import kernel, primitive
-from kernels.types import Rows, Words, wide
+from kernels.types import Rows, Words, at, wide
 
 EMPTY = -1
+NEAR_BITS = 5
+NEAR_SLOTS = (1 << (31 - NEAR_BITS)) - 1
 SLOT_MASK = 0xFFFFFFFF
 
+Words32: TypeAlias = NDArray[np.int32]
 Links: TypeAlias = NDArray[np.int32]
 """Lists of position slots, one for each account: a slot + 1, or 0 at the end. Zeros are empty lists."""
 
@@ -66,14 +70,14 @@ def slot_of(entry: int) -> int:
 def likely_position(table: Words, hashed: int) -> int:
     """Slot of the first position whose entry agrees with `hashed`, its `mix`, or -1. Reads only the table."""
     mask = table.shape[0] - 1
-    at = hashed & mask
+    spot = hashed & mask
     while True:
-        entry = table[at]
+        entry = table[spot]
         if entry == EMPTY:
             return EMPTY
         if entry >> 32 == hashed >> 32:
             return slot_of(entry)
-        at = (at + 1) & mask
+        spot = (spot + 1) & mask
 
 
 @kernel
@@ -81,16 +85,35 @@ def find_position(table: Words, positions: Rows, account: int, market: int) -> i
     """Slot of (account, market), or -1. positions: POSITION[n]."""
     mask = table.shape[0] - 1
     hashed = mix(account, market)
-    at = hashed & mask
+    spot = hashed & mask
     while True:
-        entry = table[at]
+        entry = table[spot]
         if entry == EMPTY:
             return EMPTY
         if entry >> 32 == hashed >> 32:
             slot = slot_of(entry)
             if wide(positions[slot]["account"]) == account and wide(positions[slot]["market"]) == market:
                 return slot
-        at = (at + 1) & mask
+        spot = (spot + 1) & mask
+
+
+@kernel
+def near_position(near: Words32, account: int, market: int) -> int:
+    """Slot of (account, market) if the account's own line tells it, else -1. near: the ACCOUNT rows as int32[].
+
+    Of an account's markets with the same low bits the first has the entry: slot + 1, and the market's other
+    bits below it. A zero is no entry. No entry is ever changed.
+    """
+    entry = wide(near[at(16 * account + 8 + (market & 7))])
+    return (entry >> NEAR_BITS) - 1 if entry & ((1 << NEAR_BITS) - 1) == market >> 3 else EMPTY
+
+
+@kernel
+def note_near(near: Words32, account: int, market: int, slot: int) -> None:
+    """Enter a new position into its account's line, where there is room."""
+    k = 16 * account + 8 + (market & 7)
+    if near[k] == 0 and slot < NEAR_SLOTS:
+        near[k] = ((slot + 1) << NEAR_BITS) | (market >> 3)
 
 
 @kernel
@@ -98,36 +121,36 @@ def insert_position(table: Words, positions: Rows, slot: int) -> None:
     """Index position `slot`, which must not be indexed yet."""
     mask = table.shape[0] - 1
     hashed = mix(wide(positions[slot]["account"]), wide(positions[slot]["market"]))
-    at = hashed & mask
-    while table[at] != EMPTY:
-        at = (at + 1) & mask
-    table[at] = (hashed >> 32 << 32) | slot
+    spot = hashed & mask
+    while table[spot] != EMPTY:
+        spot = (spot + 1) & mask
+    table[spot] = (hashed >> 32 << 32) | slot
 
 
 @kernel
-def find_account(table: Words, accounts: Rows, key0: int, key1: int, key2: int, key3: int) -> int:
-    """Number of the account with this key, or -1. accounts: ACCOUNT[n]."""
+def find_account(table: Words, keys: Rows, key0: int, key1: int, key2: int, key3: int) -> int:
+    """Number of the account with this key, or -1. keys: KEY[n]."""
     mask = table.shape[0] - 1
-    at = mix(key3 ^ key2, key1 ^ key0) & mask
+    spot = mix(key3 ^ key2, key1 ^ key0) & mask
     while True:
-        n = table[at]
+        n = table[spot]
         if n == EMPTY:
             return EMPTY
-        row = accounts[n]
+        row = keys[n]
         if row["key0"] == key0 and row["key1"] == key1 and row["key2"] == key2 and row["key3"] == key3:
             return n
-        at = (at + 1) & mask
+        spot = (spot + 1) & mask
 
 
 @kernel
-def insert_account(table: Words, accounts: Rows, n: int) -> None:
+def insert_account(table: Words, keys: Rows, n: int) -> None:
     """Index account `n`, which must not be indexed yet."""
     mask = table.shape[0] - 1
-    row = accounts[n]
-    at = mix(row["key3"] ^ row["key2"], row["key1"] ^ row["key0"]) & mask
-    while table[at] != EMPTY:
-        at = (at + 1) & mask
-    table[at] = n
+    row = keys[n]
+    spot = mix(row["key3"] ^ row["key2"], row["key1"] ^ row["key0"]) & mask
+    while table[spot] != EMPTY:
+        spot = (spot + 1) & mask
+    table[spot] = n
 
 
 @kernel
@@ -139,11 +162,11 @@ def index_positions(table: Words, positions: Rows, count: int) -> None:
 
 
 @kernel
-def index_accounts(table: Words, accounts: Rows, count: int) -> None:
+def index_accounts(table: Words, keys: Rows, count: int) -> None:
     """Clear `table` and index accounts 0..count-1."""
     table[:] = EMPTY
     for n in range(count):
-        insert_account(table, accounts, n)
+        insert_account(table, keys, n)
 
 
 @kernel
@@ -156,10 +179,10 @@ def link_position(first: Links, following: Links, account: int, slot: int) -> No
 @kernel
 def unlink_position(first: Links, following: Links, account: int, slot: int) -> None:
     """Take `slot` out of the account's list, if it is there."""
-    before, at = -1, wide(first[account]) - 1
-    while at >= 0 and at != slot:
-        before, at = at, wide(following[at]) - 1
-    if at < 0:
+    before, spot = -1, wide(first[account]) - 1
+    while spot >= 0 and spot != slot:
+        before, spot = spot, wide(following[spot]) - 1
+    if spot < 0:
         return
     if before < 0:
         first[account] = following[slot]

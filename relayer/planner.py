@@ -63,7 +63,7 @@ class Planner:
 
     def _plan(self, batch: Batch) -> Plan:
         books = self.follower.machine.books
-        keys = account_keys(books.accounts[: int(books.meta[0]["accounts"])])
+        keys = account_keys(books.keys[: int(books.meta[0]["accounts"])])
         self.log.append(leaves_of(batch.fills, keys))
         rows = delta_rows(batch, keys)
         commit = commit_of(

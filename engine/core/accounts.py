@@ -59,19 +59,20 @@ def apply_account(books: Books, frame: Record) -> int:
     """Give a public key the next account number and tell it."""
     meta = books.meta[0]
     k0, k1, k2, k3 = frame["key0"], frame["key1"], frame["key2"], frame["key3"]
-    if find_account(books.account_table, books.accounts, k0, k1, k2, k3) >= 0:
+    if find_account(books.account_table, books.keys, k0, k1, k2, k3) >= 0:
         return _EXISTS
     tier = wide(frame["tier"])
     if tier < 0 or tier >= MAX_TIERS or books.tiers[tier]["fees_set"] == 0:
         return _TIER
     n = meta["accounts"]
     row = books.accounts[n]
-    row["key0"] = k0
-    row["key1"] = k1
-    row["key2"] = k2
-    row["key3"] = k3
+    key = books.keys[n]
+    key["key0"] = k0
+    key["key1"] = k1
+    key["key2"] = k2
+    key["key3"] = k3
     row["tier"] = tier
-    insert_account(books.account_table, books.accounts, n)
+    insert_account(books.account_table, books.keys, n)
     meta["accounts"] = n + 1
     emit_assigned(books, n)
     return _OK

@@ -32,8 +32,7 @@ from kernels.layouts import (
     PRICE_MIN,
 )
 from kernels.margin import initial_by, too_large, top_up
-from kernels.prefetch import prefetch
-from kernels.slots import find_position, insert_position, likely_position, mix
+from kernels.slots import find_position, insert_position, note_near
 from kernels.types import Record, wide
 
 _OK = int(Refusal.NONE)
@@ -65,6 +64,7 @@ def position_slot(books: Books, account: int, market: int) -> int:
     row["market"] = market
     row["idx"] = books.markets[market]["index_e6"]
     insert_position(books.position_table, books.positions, slot)
+    note_near(books.near, account, market, slot)
     meta["positions"] = slot + 1
     return slot
 
@@ -294,26 +294,6 @@ def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: L
     if wide(row["flags"]) != leg.excess:
         row["flags"] = leg.excess
         emit_account_state(books, account, m, leg.cash + leg.worth_e6)
-
-
-@kernel
-def fetch_lines(books: Books, fill: Record) -> None:
-    """Ask for what a fill further on will read first: its accounts, and where its positions are looked up."""
-    table, m = books.position_table, wide(fill["market"])
-    mask = table.shape[0] - 1
-    maker, taker = wide(fill["maker"]), wide(fill["taker"])
-    prefetch(table, mix(maker, m) & mask)
-    prefetch(table, mix(taker, m) & mask)
-    prefetch(books.accounts, maker)
-    prefetch(books.accounts, taker)
-
-
-@kernel
-def fetch_positions(books: Books, fill: Record) -> None:
-    """Ask for the positions of a fill further on, once its table lines are there."""
-    table, m = books.position_table, wide(fill["market"])
-    prefetch(books.positions, likely_position(table, mix(wide(fill["maker"]), m)))
-    prefetch(books.positions, likely_position(table, mix(wide(fill["taker"]), m)))
 
 
 @kernel

@@ -1,12 +1,12 @@
 """Fills as nearly all of them are, booked in a third of the instructions.
 
-`book_run` books fill after fill until one is not plain: of an account unknown, a cross or a new position, a
-self-trade, a close with a deficit, a number near a bound, a side below zero, a price off the band. That one
+`book_run` books fill after fill until one is not plain: of an unknown account, one with cross margin or
+funding due, a new position, a self-trade, a close with a deficit, a size past its tier, a number near a bound, a
+side below zero, a price off the band. That one
 and every refusal are `engine.core.booking`'s, whose answers these are, to the byte (tests/engine/core/
 test_fast_fills.py). Nothing is written before a fill is known to be plain.
 
-Positions are looked up ahead, a block of fills at a time: the hashes first, so that the table's lines are on
-their way, then the slots, so that the positions' are.
+Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from kernels.book import FEE_ONE
 from kernels.crc32c import crc_of_words, crc_word
 from kernels.frames import Template
 from kernels.jit import kernel
-from kernels.layouts import LEG_MAKER, LEG_TAKER, PRICE_MAX, PRICE_MIN
+from kernels.layouts import ACCOUNT_CROSS, LEG_MAKER, LEG_TAKER, PRICE_MAX, PRICE_MIN
 from kernels.narrow import mul_add_fits, quotient_by, quotient_of, share_by
 from kernels.prefetch import prefetch
-from kernels.slots import likely_position, mix
+from kernels.slots import EMPTY, find_position, near_position
 from kernels.types import Record, at, wide
 
 _FILL = int(Template.FILL)
@@ -55,31 +55,34 @@ class Side(NamedTuple):
 
 
 @kernel
-def hash_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> None:
-    """Hash the accounts of fills first .. min(first + BLOCK, stop) - 1 and ask for what is met by the hash."""
-    table = books.position_table
-    mask = table.shape[0] - 1
+def fetch_accounts(books: Books, views: Views, first: int, stop: int) -> None:
+    """Ask for the account lines of fills first .. min(first + BLOCK, stop) - 1."""
     for i in range(first, min(first + BLOCK, stop)):
         fill = views.fill[at(i)]
-        m, maker, taker = wide(fill["market"]), wide(fill["maker"]), wide(fill["taker"])
-        k = at(2 * i % RING)
-        scratch.hashes[k] = hashed0 = mix(maker, m)
-        scratch.hashes[k + at(1)] = hashed1 = mix(taker, m)
-        prefetch(table, hashed0 & mask)
-        prefetch(table, hashed1 & mask)
-        prefetch(books.accounts, maker)
-        prefetch(books.accounts, taker)
+        prefetch(books.accounts, wide(fill["maker"]))
+        prefetch(books.accounts, wide(fill["taker"]))
 
 
 @kernel
-def look_up_ahead(books: Books, scratch: Scratch, first: int, stop: int) -> None:
-    """The likely slots of the fills that `hash_ahead` has hashed, and a fetch of each."""
-    table = books.position_table
-    for i in range(2 * first, 2 * min(first + BLOCK, stop)):
-        k = at(i % RING)
-        slot = likely_position(table, scratch.hashes[k])
-        scratch.slots[k] = slot
-        prefetch(books.positions, slot)
+def slot_ahead(books: Books, account: int, market: int) -> int:
+    """Slot of (account, market), or -1, and a fetch of the position there. Any frame's words may be asked for."""
+    if account < 0 or account >= len(books.accounts):
+        return EMPTY
+    slot = near_position(books.near, account, market)
+    if slot < 0:
+        slot = find_position(books.position_table, books.positions, account, market)
+    prefetch(books.positions, slot)
+    return slot
+
+
+@kernel
+def look_up_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> None:
+    """The slots of fills first .. min(first + BLOCK, stop) - 1, whose accounts are there by now."""
+    for i in range(first, min(first + BLOCK, stop)):
+        fill = views.fill[at(i)]
+        k, m = at(2 * i % RING), wide(fill["market"])
+        scratch.slots[k] = slot_ahead(books, wide(fill["maker"]), m)
+        scratch.slots[k + at(1)] = slot_ahead(books, wide(fill["taker"]), m)
 
 
 @kernel
@@ -104,7 +107,8 @@ def is_plain_frame(books: Books, fill: Record) -> int:
 def is_plain_position(position: Record, account: int, market: int, index_e6: int) -> int:
     """1 if the position is the account's in the market, isolated, and funding is settled on it."""
     own = wide(position["account"]) == account and wide(position["market"]) == market
-    return 1 if own and wide(position["mode"]) == 0 and position["idx"] == index_e6 else 0
+    plain = wide(position["mode"]) | wide(position["flags"])
+    return 1 if own and plain == 0 and position["idx"] == index_e6 else 0
 
 
 @kernel
@@ -124,12 +128,11 @@ def plan_side(
     less = abs(dsize) <= abs(old)
 
     leverage = wide(position["leverage"])
-    row = at(4 * (leverage if leverage > 0 else market["leverage_default"]))
-    limit, rate, rate_magic = books.initial_at[row], books.initial_at[row + at(1)], books.initial_at[row + at(2)]
-    short = share_by(notional, rate, rate_magic) - (cash + worth)
+    asked = books.initial_at[at(leverage if leverage > 0 else market["leverage_default"])]
+    short = share_by(notional, asked[0], asked[1]) - (cash + worth)
     transfer = max(0, min(short, free)) if opens or not less else 0
     transfer = transfer if size != 0 else -cash
-    doubt = cash if size == 0 else limit - notional
+    doubt = cash if size == 0 else (asked[2] - notional) >> 63
 
     # A reduction takes out its share of the cost; a flip leaves its share of the quote.
     whole = old_cost if less else quote
@@ -187,6 +190,8 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
 
     size, price, mark = fill["size"], fill["price"], market["mark"]
     account0, account1 = books.accounts[at(maker)], books.accounts[at(taker)]
+    if (wide(account0["flags"]) | wide(account1["flags"])) & ACCOUNT_CROSS != 0:
+        return 0
     maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
     taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
     by = at(2 * m)
@@ -238,14 +243,14 @@ def book_run(
     while i < stop:
         looked = max(scratch.ahead[0], i)
         if looked < min(stop, i + NEAR):
-            hashed = max(scratch.ahead[1], looked)
-            while hashed < min(stop, looked + FAR):
-                hash_ahead(books, views, scratch, hashed, stop)
-                hashed += BLOCK
+            fetched = max(scratch.ahead[1], looked)
+            while fetched < min(stop, looked + FAR):
+                fetch_accounts(books, views, fetched, stop)
+                fetched += BLOCK
             while looked < min(stop, i + NEAR):
-                look_up_ahead(books, scratch, looked, stop)
+                look_up_ahead(books, views, scratch, looked, stop)
                 looked += BLOCK
-            scratch.ahead[0], scratch.ahead[1] = looked, hashed
+            scratch.ahead[0], scratch.ahead[1] = looked, fetched
         if book_plain(books, views.fill[at(i)], scratch, i, i - origin, n_legs) == 0:
             break
         n_legs += 2

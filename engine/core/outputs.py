@@ -52,9 +52,9 @@ def emit(books: Books, template: int, market: int, w0: int, w1: int, w2: int, w3
 @kernel
 def emit_assigned(books: Books, account: int) -> None:
     """Tell the number the engine gave to a public key."""
-    row = books.accounts[account]
-    word = pair(account, wide(row["tier"]))
-    emit(books, _ASSIGNED, -1, row["key0"], row["key1"], row["key2"], row["key3"], word)
+    key = books.keys[account]
+    word = pair(account, wide(books.accounts[account]["tier"]))
+    emit(books, _ASSIGNED, -1, key["key0"], key["key1"], key["key2"], key["key3"], word)
 
 
 @kernel

@@ -28,12 +28,14 @@ class Books(NamedTuple):
 
     Derived are the hash tables, the lists of each account's cross positions (`slots.Links`: cross_first by
     account, cross_next by slot), `initial_at` (`margin.index_initial`) and `quote_by` (`narrow.index_quotes`).
+    near: the account rows as int32[], see `slots.near_position`.
     outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0.
     """
 
     meta: NDArray[np.void]
     sources: NDArray[np.void]
     accounts: NDArray[np.void]
+    keys: NDArray[np.void]
     positions: NDArray[np.void]
     markets: NDArray[np.void]
     feeds: NDArray[np.void]
@@ -49,6 +51,7 @@ class Books(NamedTuple):
     cross_next: NDArray[np.int32]
     initial_at: NDArray[np.int64]
     quote_by: NDArray[np.int64]
+    near: NDArray[np.int32]
 
 
 class Section(NamedTuple):
@@ -67,6 +70,7 @@ class State:
             meta=zeros(1, layouts.META),
             sources=zeros(layouts.SOURCES, layouts.SOURCE),
             accounts=zeros(_START_ACCOUNTS, layouts.ACCOUNT),
+            keys=zeros(_START_ACCOUNTS, layouts.KEY),
             positions=zeros(_START_POSITIONS, layouts.POSITION),
             markets=zeros(layouts.MAX_MARKETS, layouts.MARKET),
             feeds=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, layouts.FEED),
@@ -82,11 +86,13 @@ class State:
             cross_next=zeros(_START_POSITIONS, np.int32),
             initial_at=zeros((margin.LEVERAGE_MAX + 1, 4), np.int64),
             quote_by=zeros(2 * layouts.MAX_MARKETS, np.int64),
+            near=zeros(0, np.int32),
         )
+        self.books = self.books._replace(near=self.books.accounts.view(np.int32))
         meta = self.books.meta[0]
         meta["rules"] = RULES
         meta["accounts"] = 1  # account 0 is the insurance fund
-        slots.insert_account(self.books.account_table, self.books.accounts, 0)
+        slots.insert_account(self.books.account_table, self.books.keys, 0)
         self.derive()
 
     def number(self, field: str) -> int:
@@ -104,9 +110,10 @@ class State:
         accounts, positions = self.number("accounts") + frames, self.number("positions") + 2 * frames
         if accounts > len(b.accounts):
             grown = _grown(b.accounts, accounts)
+            keys = _grown(b.keys, accounts)
             table = zeros_for_random_access(_table_size(len(grown)), np.int64)
-            slots.index_accounts(table, grown, self.number("accounts"))
-            b = b._replace(accounts=grown, account_table=table)
+            slots.index_accounts(table, keys, self.number("accounts"))
+            b = b._replace(accounts=grown, keys=keys, account_table=table, near=grown.view(np.int32))
         if positions > len(b.positions):
             grown = _grown(b.positions, positions)
             table = zeros_for_random_access(_table_size(len(grown)), np.int64)
@@ -126,6 +133,7 @@ class State:
             Section("meta", b.meta),
             Section("sources", b.sources),
             Section("accounts", b.accounts[: n("accounts")]),
+            Section("keys", b.keys[: n("accounts")]),
             Section("positions", b.positions[: n("positions")]),
             Section("markets", b.markets[: n("markets")]),
             Section("feeds", b.feeds[: n("markets") * layouts.FEED_SLOTS]),

@@ -32,15 +32,14 @@ class Views(NamedTuple):
 
 class Scratch(NamedTuple):
     """Where results land, and what is looked up ahead. legs: two per frame at most; leg_words (rows of 8) and
-    legs_flat: the same memory. hashes, slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame
-    whose slots are not looked up, first whose hashes are not].
+    legs_flat: the same memory. slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame whose slots
+    are not looked up, first whose accounts are not fetched].
     """
 
     results: NDArray[np.void]
     legs: NDArray[np.void]
     leg_words: NDArray[np.int64]
     legs_flat: NDArray[np.int64]
-    hashes: NDArray[np.int64]
     slots: NDArray[np.int64]
     ahead: NDArray[np.int64]
 
@@ -68,7 +67,6 @@ def new_scratch(capacity: int) -> Scratch:
         legs,
         words_of(legs),
         legs.view(np.int64),
-        np.zeros(RING, np.int64),
         np.zeros(RING, np.int64),
         np.zeros(2, np.int64),
     )

@@ -41,6 +41,6 @@ def leaves_of(fills: NDArray[np.void], keys: NDArray[np.uint8]) -> NDArray[np.ui
 
 
 def account_keys(accounts: NDArray[np.void]) -> NDArray[np.uint8]:
-    """uint8[n, 32]: the public keys of ACCOUNT[n]."""
+    """uint8[n, 32]: the public keys of KEY[n]."""
     words = np.stack([accounts[f"key{k}"] for k in range(4)], axis=1)
     return np.ascontiguousarray(words).view(np.uint8).reshape(len(accounts), 32)

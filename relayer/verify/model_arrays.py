@@ -28,6 +28,7 @@ def sections_of(ledger: Ledger) -> list[Section]:
         Section("meta", meta_rows(ledger)),
         Section("sources", source_rows(ledger)),
         Section("accounts", account_rows(ledger)),
+        Section("keys", key_rows(ledger)),
         Section("positions", position_rows(ledger)),
         Section("markets", market_rows(ledger)),
         Section("feeds", feed_rows(ledger)),
@@ -72,20 +73,29 @@ def source_rows(ledger: Ledger) -> NDArray[np.void]:
 
 
 def account_rows(ledger: Ledger) -> NDArray[np.void]:
-    """ACCOUNT[accounts]."""
+    """ACCOUNT[accounts]. Of markets with the same low three bits an account's first has the near entry."""
+    near = [[0] * layouts.NEAR_ENTRIES for _ in ledger.accounts]
+    for slot, p in enumerate(ledger.positions):
+        if near[p.account][p.market % 8] == 0 and slot + 1 < 1 << 26:
+            near[p.account][p.market % 8] = (slot + 1) * 32 + p.market // 8
     crossing = {position.account for position in ledger.positions if position.cross}
     rows = [
         (
-            *account.key,
             account.tier,
             (1 if account.frozen else 0) + (4 if number in crossing else 0),
             account.free_e6,
             account.event_no,
             account.nonce,
+            near[number],
         )
         for number, account in enumerate(ledger.accounts)
     ]
     return np.array(rows, layouts.ACCOUNT)
+
+
+def key_rows(ledger: Ledger) -> NDArray[np.void]:
+    """KEY[accounts]."""
+    return np.array([account.key for account in ledger.accounts], layouts.KEY)
 
 
 def position_rows(ledger: Ledger) -> NDArray[np.void]:

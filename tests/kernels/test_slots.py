@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import slots
-from kernels.layouts import ACCOUNT, POSITION
+from kernels.layouts import KEY, POSITION
 from tests.kernels import entries
 from tests.kernels.entries import int64s, run
 
@@ -32,7 +32,7 @@ def position_rows(pairs: list[tuple[int, int]]) -> np.ndarray:
 
 
 def account_rows(given_keys: list[tuple[int, ...]]) -> np.ndarray:
-    rows = np.zeros(max(1, len(given_keys)), ACCOUNT)
+    rows = np.zeros(max(1, len(given_keys)), KEY)
     for row, key in zip(rows, given_keys, strict=False):
         for k in range(4):
             row[f"key{k}"] = key[k]

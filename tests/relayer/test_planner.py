@@ -76,7 +76,7 @@ def test_what_a_plan_holds(plans: list[Plan]) -> None:
     frames = [frame.tobytes() for frame in FRAMES]
     machine, log = Machine(capacity=len(frames)), PlainLog()
     batches = batches_of(frames, [], machine)
-    keys = account_keys(machine.books.accounts)
+    keys = account_keys(machine.books.keys)
     assert len(plans) == len(batches)
     for plan, batch in zip(plans, batches, strict=True):
         for leaf in leaves_of(batch.fills, keys):

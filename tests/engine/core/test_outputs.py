@@ -22,7 +22,7 @@ def books() -> Books:
     meta["markets"], meta["accounts"], meta["ordinal"], meta["now_ns"] = 2, 3, 41, 10**18
     out.markets[1]["mark"] = 305_000_000
     for k in range(4):
-        out.accounts[2][f"key{k}"] = -(k + 1) * 10**17
+        out.keys[2][f"key{k}"] = -(k + 1) * 10**17
     out.accounts[2]["tier"], out.accounts[2]["flags"] = 3, 1
     return out
 

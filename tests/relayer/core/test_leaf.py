@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels.frames import FILL, Source, Template
-from kernels.layouts import ACCOUNT
+from kernels.layouts import KEY
 from relayer.core.leaf import LEAF, LEAF_BYTES, account_keys, leaves_of
 
 KEYS = np.arange(4 * 32, dtype=np.uint8).reshape(4, 32)
@@ -64,7 +64,7 @@ def test_many_leaves_are_each_their_own() -> None:
 
 
 def test_account_keys_are_the_words_in_order() -> None:
-    accounts = np.zeros(2, ACCOUNT)
+    accounts = np.zeros(2, KEY)
     for k in range(4):
         accounts[f"key{k}"] = KEYS[:2].view("<i8")[:, k]
     assert account_keys(accounts).tobytes() == KEYS[:2].tobytes()
