@@ -12,6 +12,7 @@ from numba import types
 from kernels import division
 from kernels.int128 import mul_add_divmod, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel, primitive
+from kernels.layouts import PRICE_MAX
 from kernels.types import Rows, Words
 
 RATE_ONE = 1_000_000_000_000
@@ -42,6 +43,25 @@ def mul_add_fits(typingctx, a, b, c):  # type: ignore[no-untyped-def]
         out = ir.Constant(ir.ArrayType(i64, 2), ir.Undefined)
         out = builder.insert_value(out, builder.select(lost, zero, builder.extract_value(total, 0)), 0)
         return builder.insert_value(out, builder.zext(builder.not_(lost), i64), 1)
+
+    return _T2(_I64, _I64, _I64), codegen
+
+
+def _plain_mul_add_wraps(a: int, b: int, c: int) -> tuple[int, int]:
+    value, fits = _plain_mul_add_fits(a, b, c)
+    wrapped = division.signed((int(a) * int(b) + int(c)) & ((1 << 64) - 1))
+    return (value, 0) if fits else (wrapped, -1)
+
+
+@primitive(_plain_mul_add_wraps)
+def mul_add_wraps(typingctx, a, b, c):  # type: ignore[no-untyped-def]
+    """(a*b + c modulo 2**64, 0 if that is a*b + c, else -1)."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        product = builder.smul_with_overflow(args[0], args[1])
+        total = builder.sadd_with_overflow(builder.extract_value(product, 0), args[2])
+        lost = builder.or_(builder.extract_value(product, 1), builder.extract_value(total, 1))
+        return division.emit_pack(builder, [builder.extract_value(total, 0), builder.sext(lost, ir.IntType(64))])
 
     return _T2(_I64, _I64, _I64), codegen
 
@@ -195,6 +215,11 @@ def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
 
 @kernel
 def index_quotes(markets: Rows, quote_by: Words) -> None:
-    """Write `magic_of` every market's quote_div. markets: MARKET[n]; quote_by: int64[2 * n]."""
+    """Write for each market: `magic_of` its quote_div, the largest |size| whose price * size * quote_mul is
+    below 2**58 at any mark, 0. markets: MARKET[n]; quote_by: int64[n, 4]. Derived from parameters.
+    """
     for m in range(len(markets)):
-        quote_by[2 * m], quote_by[2 * m + 1] = magic_of(max(markets[m]["quote_div"], 1))
+        divisor, factor = max(markets[m]["quote_div"], 1), max(markets[m]["quote_mul"], 1)
+        quote_by[m, 0], quote_by[m, 1] = magic_of(divisor)
+        quote_by[m, 2] = min(markets[m]["size_max"], (1 << 57) // (PRICE_MAX * factor))
+        quote_by[m, 3] = 0

@@ -104,8 +104,8 @@ def near_position(near: Words32, account: int, market: int) -> int:
     Of an account's markets with the same low bits the first has the entry: slot + 1, and the market's other
     bits below it. A zero is no entry. No entry is ever changed.
     """
-    entry = wide(near[at(16 * account + 8 + (market & 7))])
-    return (entry >> NEAR_BITS) - 1 if entry & ((1 << NEAR_BITS) - 1) == market >> 3 else EMPTY
+    entry = wide(near[at(16 * account + 8 + (market & 7))]) ^ (market >> 3)
+    return (entry >> NEAR_BITS) - 1 if entry & ((1 << NEAR_BITS) - 1) == 0 else EMPTY
 
 
 @kernel

@@ -21,14 +21,14 @@ from kernels.crc32c import crc_of_words, crc_word
 from kernels.frames import Template
 from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_CROSS, LEG_MAKER, LEG_TAKER, PRICE_MAX, PRICE_MIN
-from kernels.narrow import mul_add_fits, quotient_by, quotient_of, share_by
+from kernels.narrow import mul_add_wraps, quotient_by, quotient_of, share_by
 from kernels.prefetch import prefetch
 from kernels.slots import EMPTY, find_position, near_position
-from kernels.types import Record, at, wide
+from kernels.types import Record, Words, at, wide
 
 _FILL = int(Template.FILL)
-BLOCK, NEAR, FAR = 4, 12, 16
-"""So many fills are looked up together; their slots so far ahead of booking, their hashes as far ahead of that."""
+NEAR, FAR = 12, 28
+"""So many fills ahead positions are looked up, and their accounts' lines asked for."""
 SNUG_BITS = 59
 SNUG = 1 << (SNUG_BITS - 1)
 """Numbers of a plain fill lie in -SNUG .. SNUG - 1: no sum of a few of them wraps, none is near LIMIT."""
@@ -55,18 +55,9 @@ class Side(NamedTuple):
 
 
 @kernel
-def fetch_accounts(books: Books, views: Views, first: int, stop: int) -> None:
-    """Ask for the account lines of fills first .. min(first + BLOCK, stop) - 1."""
-    for i in range(first, min(first + BLOCK, stop)):
-        fill = views.fill[at(i)]
-        prefetch(books.accounts, wide(fill["maker"]))
-        prefetch(books.accounts, wide(fill["taker"]))
-
-
-@kernel
 def slot_ahead(books: Books, account: int, market: int) -> int:
     """Slot of (account, market), or -1, and a fetch of the position there. Any frame's words may be asked for."""
-    if account < 0 or account >= len(books.accounts):
+    if at(account) >= at(len(books.accounts)):
         return EMPTY
     slot = near_position(books.near, account, market)
     if slot < 0:
@@ -76,13 +67,22 @@ def slot_ahead(books: Books, account: int, market: int) -> int:
 
 
 @kernel
-def look_up_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> None:
-    """The slots of fills first .. min(first + BLOCK, stop) - 1, whose accounts are there by now."""
-    for i in range(first, min(first + BLOCK, stop)):
-        fill = views.fill[at(i)]
-        k, m = at(2 * i % RING), wide(fill["market"])
-        scratch.slots[k] = slot_ahead(books, wide(fill["maker"]), m)
-        scratch.slots[k + at(1)] = slot_ahead(books, wide(fill["taker"]), m)
+def look_up(books: Books, fill: Record, scratch: Scratch, i: int) -> None:
+    """Find the slots of fill `i`, whose accounts' lines are there by now."""
+    k, m = at(2 * i % RING), wide(fill["market"])
+    scratch.slots[k] = slot_ahead(books, wide(fill["maker"]), m)
+    scratch.slots[k + at(1)] = slot_ahead(books, wide(fill["taker"]), m)
+
+
+@kernel
+def look_ahead(books: Books, views: Views, scratch: Scratch, i: int, stop: int) -> None:
+    """While fill `i` is booked: find the slots of one further on, ask for the account lines of one beyond."""
+    if i + NEAR < stop:
+        look_up(books, views.fill[at(i + NEAR)], scratch, i + NEAR)
+    if i + FAR < stop:
+        fill = views.fill[at(i + FAR)]
+        prefetch(books.accounts, wide(fill["maker"]))
+        prefetch(books.accounts, wide(fill["taker"]))
 
 
 @kernel
@@ -98,7 +98,7 @@ def is_plain_frame(books: Books, fill: Record) -> int:
     if min(maker, taker) < 1 or max(maker, taker) >= meta["accounts"] or maker == taker:
         return 0
     size, price = fill["size"], fill["price"]
-    if size == 0 or abs(size) > market["size_max"] or price < PRICE_MIN or price > PRICE_MAX:
+    if size == 0 or abs(size) > books.quote_by[at(m), 2] or price < PRICE_MIN or price > PRICE_MAX:
         return 0
     return 1
 
@@ -113,15 +113,14 @@ def is_plain_position(position: Record, account: int, market: int, index_e6: int
 
 @kernel
 def plan_side(
-    books: Books, position: Record, free: int, market: Record, dsize: int, quote: int, fee: int, lot_e6: int, magic: int, shift: int
+    books: Books, position: Record, free: int, market: Record, dsize: int, quote: int, fee: int, lot_e6: int, by: Words
 ) -> Side:
     """One side of a fill. quote: signed cost of dsize in 1e-6 USDC; lot_e6: reference price * quote_mul."""
     old, old_cost = position["size"], position["cost_e6"]
     size = old + dsize
     dcash = -quote - fee
     cash = position["cash"] + dcash
-    value, fits = mul_add_fits(abs(size), lot_e6, 0)
-    q, rest = quotient_by(value, market["quote_div"], magic, shift)
+    q, rest = quotient_by(abs(size) * lot_e6, market["quote_div"], by[0], by[1])
     notional = q + min(rest, 1)
     worth = q if size >= 0 else -notional
     opens = old == 0 or (old ^ dsize) >= 0
@@ -144,9 +143,8 @@ def plan_side(
         cost, realised = old_cost + quote, position["realised_e6"]
 
     cash, free = cash + transfer, free - transfer
-    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised) | (market["size_max"] - abs(size))
-    doubt |= value | (fits - 1) | (cash + worth)
-    return Side(doubt, size, cash, cost, realised, free, dcash, transfer, fee)
+    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised) | (by[2] - abs(size))
+    return Side(doubt | (cash + worth), size, cash, cost, realised, free, dcash, transfer, fee)
 
 
 @kernel
@@ -194,19 +192,17 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
         return 0
     maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
     taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
-    by = at(2 * m)
-    magic, shift = books.quote_by[by], books.quote_by[by + at(1)]
-    value, fits = mul_add_fits(abs(size), price * market["quote_mul"], 0)
-    quote, rest = quotient_by(value, market["quote_div"], magic, shift)
+    by = books.quote_by[at(m)]
+    quote, rest = quotient_by(abs(size) * (price * market["quote_mul"]), market["quote_div"], by[0], by[1])
     over = rest - (market["quote_div"] - rest)
     quote += 1 if over + (quote & 1) > 0 else 0
-    fee0, fits0 = mul_add_fits(quote, maker_e9, FEE_ONE - 1)
-    fee1, fits1 = mul_add_fits(quote, taker_e9, FEE_ONE - 1)
+    fee0, lost0 = mul_add_wraps(quote, maker_e9, FEE_ONE - 1)
+    fee1, lost1 = mul_add_wraps(quote, taker_e9, FEE_ONE - 1)
     fee0, fee1 = fee0 // FEE_ONE, fee1 // FEE_ONE
     signed = quote if size > 0 else -quote
     lot = (mark if mark > 0 else price) * market["quote_mul"]
-    side0 = plan_side(books, position0, account0["free_e6"], market, -size, -signed, fee0, lot, magic, shift)
-    side1 = plan_side(books, position1, account1["free_e6"], market, size, signed, fee1, lot, magic, shift)
+    side0 = plan_side(books, position0, account0["free_e6"], market, -size, -signed, fee0, lot, by)
+    side1 = plan_side(books, position1, account1["free_e6"], market, size, signed, fee1, lot, by)
 
     meta = books.meta[0]
     fees = fee0 + fee1
@@ -215,7 +211,7 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     sum_cash, moved_in = market["sum_cash"] + moved, market["moved_in"] + moved
     market_fees, house = market["fees_e6"] + fees, meta["house_e6"] + fees
     open_interest = market["open_interest"] + opened
-    doubt = side0.doubt | side1.doubt | snug(quote) | snug(fee0) | snug(fee1) | (fits + fits0 + fits1 - 3) | value
+    doubt = side0.doubt | side1.doubt | lost0 | lost1
     doubt |= snug(sum_cash) | snug(moved_in) | snug(market_fees) | snug(house) | snug(open_interest)
     if doubt >> SNUG_BITS != 0 or off_band(price, mark, market["band_e6"]) == 1:
         return 0
@@ -239,20 +235,14 @@ def book_run(
     books: Books, views: Views, scratch: Scratch, first: int, stop: int, origin: int, n_legs: int
 ) -> tuple[int, int]:
     """Book fills from frame `first` on while they are plain. Returns (first frame not booked, legs so far)."""
+    for i in range(max(first, scratch.ahead[0]), min(first + NEAR, stop)):
+        look_up(books, views.fill[at(i)], scratch, i)
     i = first
     while i < stop:
-        looked = max(scratch.ahead[0], i)
-        if looked < min(stop, i + NEAR):
-            fetched = max(scratch.ahead[1], looked)
-            while fetched < min(stop, looked + FAR):
-                fetch_accounts(books, views, fetched, stop)
-                fetched += BLOCK
-            while looked < min(stop, i + NEAR):
-                look_up_ahead(books, views, scratch, looked, stop)
-                looked += BLOCK
-            scratch.ahead[0], scratch.ahead[1] = looked, fetched
+        look_ahead(books, views, scratch, i, stop)
         if book_plain(books, views.fill[at(i)], scratch, i, i - origin, n_legs) == 0:
             break
         n_legs += 2
         i += 1
+    scratch.ahead[0] = i + NEAR + 1
     return i, n_legs

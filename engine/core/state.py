@@ -85,7 +85,7 @@ class State:
             cross_first=zeros(_START_ACCOUNTS, np.int32),
             cross_next=zeros(_START_POSITIONS, np.int32),
             initial_at=zeros((margin.LEVERAGE_MAX + 1, 4), np.int64),
-            quote_by=zeros(2 * layouts.MAX_MARKETS, np.int64),
+            quote_by=zeros((layouts.MAX_MARKETS, 4), np.int64),
             near=zeros(0, np.int32),
         )
         self.books = self.books._replace(near=self.books.accounts.view(np.int32))

@@ -33,7 +33,7 @@ class Views(NamedTuple):
 class Scratch(NamedTuple):
     """Where results land, and what is looked up ahead. legs: two per frame at most; leg_words (rows of 8) and
     legs_flat: the same memory. slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame whose slots
-    are not looked up, first whose accounts are not fetched].
+    are not looked up].
     """
 
     results: NDArray[np.void]
@@ -68,5 +68,5 @@ def new_scratch(capacity: int) -> Scratch:
         words_of(legs),
         legs.view(np.int64),
         np.zeros(RING, np.int64),
-        np.zeros(2, np.int64),
+        np.zeros(1, np.int64),
     )
