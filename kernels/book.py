@@ -86,19 +86,6 @@ def requirement(size: int, price: int, rate_e12: int, quote_mul: int, quote_div:
 
 
 @kernel
-def isolated_transfer(
-    cash: int, free_e6: int, worth_e6: int, notional_e6: int, rate_e12: int
-) -> tuple[int, int]:
-    """(quote_e6 to move from free into an isolated position, ok): what lifts its equity to its initial
-    requirement, as far as free reaches; never negative. worth_e6, notional_e6: its `worth_of`."""
-    need, ok = share_of(notional_e6, rate_e12)
-    if ok == 0:
-        return 0, 0
-    short = need - (cash + worth_e6)
-    return max(0, min(short, free_e6)), 1
-
-
-@kernel
 def close_out(cash: int, isolated: int, insurance_e6: int) -> tuple[int, int]:
     """(transfer, cover) of a position that has just reached size 0 with `cash`.
 

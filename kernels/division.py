@@ -1,8 +1,10 @@
 """Division of 128 by 64 bits with a rounding: what `kernels/int128.py` is made of, in LLVM and in plain Python.
 
-A signed number is divided by its magnitude: by the CPU's own instruction, or, where the divisor's reciprocal
-is given, by two multiplications (Möller and Granlund, "Improved division by invariant integers", 2011,
-algorithm 4). Every plain body takes the same steps as the code emitted beside it.
+A negative number is divided by way of its complement: floor(x / d) = ~floor(~x / d), so that rounding down
+needs no look at the remainder, and the other roundings step up from there. What is left is an unsigned
+division: by the CPU's own instruction, or, where the divisor's reciprocal is given, by two multiplications
+(Möller and Granlund, "Improved division by invariant integers", 2011, algorithm 4). Every plain body takes
+the same steps as the code emitted beside it.
 """
 
 from __future__ import annotations
@@ -39,15 +41,15 @@ def split(value: int) -> tuple[int, int]:
 Parts = tuple[int, int] | None
 
 
-def divide(magnitude: int, divisor: int) -> Parts:
-    return divmod(magnitude, int(divisor)) if divisor > 0 else None
+def divide(bare: int, divisor: int) -> Parts:
+    return divmod(bare, int(divisor)) if divisor > 0 else None
 
 
-def divide_by(magnitude: int, divisor: int, reciprocal: int, shift: int) -> Parts:
+def divide_by(bare: int, divisor: int, reciprocal: int, shift: int) -> Parts:
     d = int(divisor)
-    if d <= 0 or magnitude >> 64 >= d:
+    if d <= 0 or bare >> 64 >= d:
         return None
-    shifted, norm = magnitude << int(shift), d << int(shift)
+    shifted, norm = bare << int(shift), d << int(shift)
     guess = (int(reciprocal) & _MASK) * (shifted >> 64) + shifted
     q = ((guess >> 64) + 1) & _MASK
     r = (shifted - q * norm) & _MASK
@@ -58,18 +60,25 @@ def divide_by(magnitude: int, divisor: int, reciprocal: int, shift: int) -> Part
     return q, r >> int(shift)
 
 
+def bared(value: int) -> int:
+    """What is divided in place of `value`."""
+    return ~value if value < 0 else value
+
+
 def rounded(value: int, parts: Parts, divisor: int, mode: int) -> tuple[int, int, int]:
-    """(quotient rounded by `mode`, remainder of the floor, ok) from the division of |value|."""
+    """(quotient rounded by `mode`, remainder of the floor, ok) from the division of `bared(value)`."""
     if parts is None:
         return 0, 0, 0
     q, r = parts
+    if value < 0:
+        q, r = ~q, int(divisor) - 1 - r
     rest = int(divisor) - r
-    nearest = r > rest or (r == rest and (mode == HALF_AWAY or q % 2 == 1))
-    up = (value < 0 < r, value >= 0 < r, False, nearest, nearest)[mode]
-    q = -(q + up) if value < 0 else q + up
+    over, tie = r > rest, r == rest
+    up = (False, r > 0, value < 0 < r, over or (tie and q % 2 == 1), over or (tie and value >= 0))[mode]
+    q += up
     if not -(1 << 63) <= q < 1 << 63:
         return 0, 0, 0
-    return q, (rest if value < 0 < r else r), 1
+    return q, r, 1
 
 
 def emit_wide(builder: ir.IRBuilder, hi: ir.Value, lo: ir.Value) -> ir.Value:
@@ -111,11 +120,10 @@ def emit_2by1(builder: ir.IRBuilder, hi: ir.Value, lo: ir.Value, divisor: ir.Val
     return [quotient, builder.sub(lo, builder.mul(quotient, divisor))]
 
 
-def _emit_divide(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.Value]) -> list[ir.Value]:
-    """[quotient, remainder, does it fit 64 bits] of an unsigned 128-bit number by given[0]."""
+def _emit_divide(builder: ir.IRBuilder, hi: ir.Value, lo: ir.Value, given: list[ir.Value]) -> list[ir.Value]:
+    """[quotient, remainder, does it fit 64 bits] of unsigned hi * 2**64 + lo by given[0]."""
     i64 = ir.IntType(64)
     zero, one = ir.Constant(i64, 0), ir.Constant(i64, 1)
-    hi, lo = emit_halves(builder, magnitude)
     positive = builder.icmp_signed(">", given[0], zero)
     divisor = builder.select(positive, given[0], one)
     fits = builder.and_(positive, builder.icmp_unsigned("<", hi, divisor))
@@ -123,17 +131,16 @@ def _emit_divide(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.Valu
     return [q, r, fits]
 
 
-def _emit_divide_by(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.Value]) -> list[ir.Value]:
+def _emit_divide_by(
+    builder: ir.IRBuilder, hi: ir.Value, lo: ir.Value, given: list[ir.Value]
+) -> list[ir.Value]:
     """The same by given = [divisor, reciprocal, shift]: no branch, no division."""
     i64, i128 = ir.IntType(64), ir.IntType(128)
     zero, one = ir.Constant(i64, 0), ir.Constant(i64, 1)
     divisor, reciprocal = given[0], given[1]
     shift = builder.and_(given[2], ir.Constant(i64, 63))
-    fits = builder.and_(
-        builder.icmp_signed(">", divisor, zero),
-        builder.icmp_unsigned("<", emit_halves(builder, magnitude)[0], divisor),
-    )
-    shifted = builder.shl(magnitude, builder.zext(shift, i128))
+    fits = builder.and_(builder.icmp_signed(">", divisor, zero), builder.icmp_unsigned("<", hi, divisor))
+    shifted = builder.shl(emit_wide(builder, hi, lo), builder.zext(shift, i128))
     high, low = emit_halves(builder, shifted)
     norm = builder.shl(divisor, shift)
     guess = builder.add(builder.mul(builder.zext(reciprocal, i128), builder.zext(high, i128)), shifted)
@@ -141,7 +148,7 @@ def _emit_divide_by(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.V
     q = builder.add(guess_high, one)
     r = builder.sub(low, builder.mul(q, norm))
     over = builder.icmp_unsigned(">", r, guess_low)
-    q = builder.sub(q, builder.zext(over, i64))
+    q = builder.select(over, guess_high, q)
     r = builder.select(over, builder.add(r, norm), r)
     under = builder.icmp_unsigned(">=", r, norm)
     q = builder.add(q, builder.zext(under, i64))
@@ -150,20 +157,19 @@ def _emit_divide_by(builder: ir.IRBuilder, magnitude: ir.Value, given: list[ir.V
 
 
 def _emit_up(builder: ir.IRBuilder, mode: int, parts: list[ir.Value], below: ir.Value) -> ir.Value:
-    """Whether the magnitude's quotient is rounded up. parts: [quotient, remainder, divisor - remainder]."""
+    """Whether the floor is rounded up. parts: [floor, its remainder, divisor - remainder]."""
     q, r, rest = parts
     i1, i64 = ir.IntType(1), ir.IntType(64)
-    some = builder.icmp_unsigned("!=", r, ir.Constant(i64, 0))
     if mode == FLOOR:
-        return builder.and_(below, some)
-    if mode == CEIL:
-        return builder.and_(builder.not_(below), some)
-    if mode == TRUNC:
         return ir.Constant(i1, 0)
+    some = builder.icmp_unsigned("!=", r, ir.Constant(i64, 0))
+    if mode == CEIL:
+        return some
+    if mode == TRUNC:
+        return builder.and_(below, some)
     tie = builder.icmp_unsigned("==", r, rest)
-    if mode == HALF_EVEN:
-        tie = builder.and_(tie, builder.trunc(q, i1))
-    return builder.or_(builder.icmp_unsigned(">", r, rest), tie)
+    odd = builder.trunc(q, i1) if mode == HALF_EVEN else builder.not_(below)
+    return builder.or_(builder.icmp_unsigned(">", r, rest), builder.and_(tie, odd))
 
 
 def emit_rounded(
@@ -171,17 +177,23 @@ def emit_rounded(
 ) -> tuple[ir.Value, ir.Value, ir.Value]:
     """(quotient, remainder of the floor, ok) of the signed 128-bit `value` by a divisor, given in 1 or 3."""
     i64 = ir.IntType(64)
-    nothing = ir.Constant(i64, 0)
-    below = builder.icmp_signed("<", value, ir.Constant(value.type, 0))
-    magnitude = builder.select(below, builder.neg(value), value)
+    nothing, top = ir.Constant(i64, 0), ir.Constant(i64, 63)
+    hi, lo = emit_halves(builder, value)
+    sign = builder.ashr(hi, top)
+    below = builder.icmp_signed("<", hi, nothing)
     emit = _emit_divide if len(given) == 1 else _emit_divide_by
-    q, r, fits = emit(builder, magnitude, given)
-    rest = builder.sub(given[0], r)
-    up = builder.zext(_emit_up(builder, mode, [q, r, rest], below), i64)
-    largest = builder.add(ir.Constant(i64, (1 << 63) - 1), builder.zext(below, i64))
-    ok = builder.and_(fits, builder.icmp_unsigned("<=", q, builder.sub(largest, up)))
-    q = builder.add(q, up)
-    q = builder.select(below, builder.neg(q), q)
-    some = builder.icmp_unsigned("!=", r, nothing)
-    r = builder.select(builder.and_(below, some), rest, r)
-    return builder.select(ok, q, nothing), builder.select(ok, r, nothing), builder.zext(ok, i64)
+    bare, r, fits = emit(builder, builder.xor(hi, sign), builder.xor(lo, sign), given)
+    q = builder.xor(bare, sign)
+    r = builder.add(builder.xor(r, sign), builder.and_(sign, given[0]))
+    up = builder.zext(_emit_up(builder, mode, [q, r, builder.sub(given[0], r)], below), i64)
+    out = builder.add(q, up)
+    # The quotient fits if it has the sign of the value, with one way out to either side: -1 and up is 0, and
+    # a floor one below the least int64 that is rounded up is the least.
+    past = builder.lshr(bare, top)
+    if mode != FLOOR:
+        stepped = builder.select(below, builder.sub(past, up), builder.lshr(out, top))
+        past = builder.select(below, builder.and_(past, stepped), builder.or_(past, stepped))
+        wild = builder.icmp_unsigned(">", bare, ir.Constant(i64, 1 << 63))
+        past = builder.or_(past, builder.zext(wild, i64))
+    ok = builder.and_(fits, builder.icmp_unsigned("==", past, nothing))
+    return builder.select(ok, out, nothing), builder.select(ok, r, nothing), builder.zext(ok, i64)

@@ -38,20 +38,20 @@ _T3 = types.UniTuple(types.int64, 3)
 
 def _plain_mul_add_divmod(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
     value = int(a) * int(b) + int(c)
-    return rounded(value, division.divide(abs(value), divisor), divisor, FLOOR)
+    return rounded(value, division.divide(division.bared(value), divisor), divisor, FLOOR)
 
 
 def _plain_mul_add_divmod_by(
     a: int, b: int, c: int, divisor: int, reciprocal: int, shift: int
 ) -> tuple[int, int, int]:
     value = int(a) * int(b) + int(c)
-    parts = division.divide_by(abs(value), divisor, reciprocal, shift)
+    parts = division.divide_by(division.bared(value), divisor, reciprocal, shift)
     return rounded(value, parts, divisor, FLOOR)
 
 
 def _plain_divmod128(hi: int, lo: int, divisor: int) -> tuple[int, int, int]:
     value = join(hi, lo)
-    return rounded(value, division.divide(abs(value), divisor), divisor, FLOOR)
+    return rounded(value, division.divide(division.bared(value), divisor), divisor, FLOOR)
 
 
 def _plain_mul_add128(hi: int, lo: int, a: int, b: int) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def _rounding(mode: int, n_divisor: int) -> Callable[..., Any]:
     def plain(a: int, b: int, *given: int) -> tuple[int, int]:
         value = int(a) * int(b)
         divide = division.divide if n_divisor == 1 else division.divide_by
-        q, _, ok = rounded(value, divide(abs(value), *given), given[0], mode)
+        q, _, ok = rounded(value, divide(division.bared(value), *given), given[0], mode)
         return q, ok
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]

@@ -240,4 +240,6 @@ RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i2"), ("boundary", "<i2")])
 
 for _dtype in (POSITION, ACCOUNT, LEG):
     if _dtype.itemsize != 64:
-        raise AssertionError(f"a position, an account and a leg are one cache line, not {_dtype.itemsize} bytes")
+        raise AssertionError(
+            f"a position, an account and a leg are one cache line, not {_dtype.itemsize} bytes"
+        )

@@ -61,7 +61,9 @@ def mul_add_wraps(typingctx, a, b, c):  # type: ignore[no-untyped-def]
         product = builder.smul_with_overflow(args[0], args[1])
         total = builder.sadd_with_overflow(builder.extract_value(product, 0), args[2])
         lost = builder.or_(builder.extract_value(product, 1), builder.extract_value(total, 1))
-        return division.emit_pack(builder, [builder.extract_value(total, 0), builder.sext(lost, ir.IntType(64))])
+        return division.emit_pack(
+            builder, [builder.extract_value(total, 0), builder.sext(lost, ir.IntType(64))]
+        )
 
     return _T2(_I64, _I64, _I64), codegen
 

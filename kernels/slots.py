@@ -67,20 +67,6 @@ def slot_of(entry: int) -> int:
 
 
 @kernel
-def likely_position(table: Words, hashed: int) -> int:
-    """Slot of the first position whose entry agrees with `hashed`, its `mix`, or -1. Reads only the table."""
-    mask = table.shape[0] - 1
-    spot = hashed & mask
-    while True:
-        entry = table[spot]
-        if entry == EMPTY:
-            return EMPTY
-        if entry >> 32 == hashed >> 32:
-            return slot_of(entry)
-        spot = (spot + 1) & mask
-
-
-@kernel
 def find_position(table: Words, positions: Rows, account: int, market: int) -> int:
     """Slot of (account, market), or -1. positions: POSITION[n]."""
     mask = table.shape[0] - 1
@@ -103,6 +89,7 @@ def near_position(near: Words32, account: int, market: int) -> int:
 
     Of an account's markets with the same low bits the first has the entry: slot + 1, and the market's other
     bits below it. A zero is no entry. No entry is ever changed.
+    market: 0 .. 255; of any other the answer means nothing.
     """
     entry = wide(near[at(16 * account + 8 + (market & 7))]) ^ (market >> 3)
     return (entry >> NEAR_BITS) - 1 if entry & ((1 << NEAR_BITS) - 1) == 0 else EMPTY

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
 from engine.core.booking import apply_fill
-from engine.core.fast_fills import book_run
 from engine.core.corrections import apply_correction, apply_outcome
+from engine.core.fast_fills import book_run
 from engine.core.funding import apply_observation, apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
 from engine.core.state import Books, State
@@ -162,7 +162,7 @@ class Machine:
         if stop - start > self.capacity:
             raise ValueError(f"{stop - start} frames in one call, at most {self.capacity}")
         self.state.reserve(stop - start)
-        self._scratch.ahead[:] = start
+        self._scratch.ahead[0] = start
         at, n_legs = start, 0
         while at < stop:
             at, n_legs, why = apply_frames(self.books, views, self._scratch, at, stop, start, n_legs)

@@ -2,9 +2,9 @@
 
 `book_run` books fill after fill until one is not plain: of an unknown account, one with cross margin or
 funding due, a new position, a self-trade, a close with a deficit, a size past its tier, a number near a bound, a
-side below zero, a price off the band. That one
-and every refusal are `engine.core.booking`'s, whose answers these are, to the byte (tests/engine/core/
-test_fast_fills.py). Nothing is written before a fill is known to be plain.
+side below zero, a price off the band. That one and every refusal are `engine.core.booking`'s, whose answers
+these are, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
+plain.
 
 Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those.
 """
@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from engine.core.booking import off_band, who_of
 from engine.core.state import Books
 from engine.core.views import RING, Scratch, Views
-from engine.core.booking import off_band, who_of
 from kernels.book import FEE_ONE
 from kernels.crc32c import crc_of_words, crc_word
 from kernels.frames import Template
@@ -113,7 +113,15 @@ def is_plain_position(position: Record, account: int, market: int, index_e6: int
 
 @kernel
 def plan_side(
-    books: Books, position: Record, free: int, market: Record, dsize: int, quote: int, fee: int, lot_e6: int, by: Words
+    books: Books,
+    position: Record,
+    free: int,
+    market: Record,
+    dsize: int,
+    quote: int,
+    fee: int,
+    lot_e6: int,
+    by: Words,
 ) -> Side:
     """One side of a fill. quote: signed cost of dsize in 1e-6 USDC; lot_e6: reference price * quote_mul."""
     old, old_cost = position["size"], position["cost_e6"]
@@ -143,13 +151,20 @@ def plan_side(
         cost, realised = old_cost + quote, position["realised_e6"]
 
     cash, free = cash + transfer, free - transfer
-    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised) | (by[2] - abs(size))
+    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised)
     return Side(doubt | (cash + worth), size, cash, cost, realised, free, dcash, transfer, fee)
 
 
 @kernel
 def write_side(
-    books: Books, scratch: Scratch, row: int, ordinal: int, who: int, position: Record, account: int, side: Side
+    books: Books,
+    scratch: Scratch,
+    row: int,
+    ordinal: int,
+    who: int,
+    position: Record,
+    account: int,
+    side: Side,
 ) -> int:
     """The side's position, balance and LEG row `row`. Returns the CRC of the leg."""
     dsize = side.size - position["size"]
@@ -181,18 +196,23 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     if min(slot0, slot1) < 0:
         return 0
     m, maker, taker = wide(fill["market"]), wide(fill["maker"]), wide(fill["taker"])
-    market, position0, position1 = books.markets[at(m)], books.positions[at(slot0)], books.positions[at(slot1)]
+    market, position0, position1 = (
+        books.markets[at(m)],
+        books.positions[at(slot0)],
+        books.positions[at(slot1)],
+    )
     index = market["index_e6"]
     if is_plain_position(position0, maker, m, index) + is_plain_position(position1, taker, m, index) < 2:
         return 0
 
-    size, price, mark = fill["size"], fill["price"], market["mark"]
+    size, price, mark, by = fill["size"], fill["price"], market["mark"], books.quote_by[at(m)]
+    if max(abs(position0["size"] - size), abs(position1["size"] + size)) > by[2]:
+        return 0
     account0, account1 = books.accounts[at(maker)], books.accounts[at(taker)]
     if (wide(account0["flags"]) | wide(account1["flags"])) & ACCOUNT_CROSS != 0:
         return 0
     maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
     taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
-    by = books.quote_by[at(m)]
     quote, rest = quotient_by(abs(size) * (price * market["quote_mul"]), market["quote_div"], by[0], by[1])
     over = rest - (market["quote_div"] - rest)
     quote += 1 if over + (quote & 1) > 0 else 0
@@ -225,7 +245,9 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     result = scratch.results[at(row)]
     result["refusal"], result["legs"], result["boundary"] = 0, 2, 0
     crc0 = write_side(books, scratch, n_legs, ordinal, who_of(maker, m, LEG_MAKER), position0, maker, side0)
-    crc1 = write_side(books, scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), position1, taker, side1)
+    crc1 = write_side(
+        books, scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), position1, taker, side1
+    )
     books.witness[0] = crc_word(crc_word(crc_word(books.witness[0], 0), crc0), crc1)
     return 1
 
@@ -245,4 +267,5 @@ def book_run(
         n_legs += 2
         i += 1
     scratch.ahead[0] = i + NEAR + 1
+    scratch.ahead[1] += i - first
     return i, n_legs

@@ -11,7 +11,6 @@ from kernels import frames as f
 from kernels.crc32c import words_of
 from kernels.layouts import LEG, RESULT
 
-
 RING = 128
 """Words of a ring that holds two for each fill looked up ahead."""
 
@@ -33,7 +32,7 @@ class Views(NamedTuple):
 class Scratch(NamedTuple):
     """Where results land, and what is looked up ahead. legs: two per frame at most; leg_words (rows of 8) and
     legs_flat: the same memory. slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame whose slots
-    are not looked up].
+    are not looked up, fills booked by `engine.core.fast_fills` since these arrays were made].
     """
 
     results: NDArray[np.void]
@@ -68,5 +67,5 @@ def new_scratch(capacity: int) -> Scratch:
         words_of(legs),
         legs.view(np.int64),
         np.zeros(RING, np.int64),
-        np.zeros(1, np.int64),
+        np.zeros(2, np.int64),
     )

@@ -68,10 +68,5 @@ def mix(a: int, b: int) -> int:
 
 
 @kernel
-def likely_position(table: np.ndarray, account: int, market: int) -> int:
-    return slots.likely_position(table, slots.mix(account, market))
-
-
-@kernel
 def fetch(rows: np.ndarray, row: int) -> int:
     return prefetch.prefetch(rows, row)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import book, int128
+from kernels import book, int128, margin
 from kernels.layouts import LIMIT, MARKET, NOTIONAL_LIMIT_E6, PRICE_MAX, PRICE_MIN
 from tests.kernels import twins
 from tests.kernels.entries import int64s, run
@@ -74,7 +74,6 @@ def test_what_does_not_fit_is_said() -> None:
     assert run(book.requirement, 2**40, PRICE_MAX, 10**12, 1, 1) == (0, 0)
     assert run(book.worth_of, 2**40, PRICE_MAX, 1, 1) == (0, 0, 0)
     assert run(book.worth_of, -(2**40), PRICE_MAX, 1, 1) == (0, 0, 0)
-    assert run(book.isolated_transfer, 0, 0, 0, 2**62, 10**12 * 4) == (0, 0)
     assert run(book.share_of, 2**62, 10**12 * 4) == (0, 0)
     assert run(book.fee_of, 2**62, 10**9 * 4) == (0, 0)
 
@@ -125,15 +124,17 @@ def test_requirement_is_monotone(
 
 
 @given(sized, money, money, prices, rates_e12)
-def test_isolated_transfer(scaled: tuple[Scale, int], cash: int, free: int, price: int, rate: int) -> None:
+def test_an_isolated_increase_is_topped_up(
+    scaled: tuple[Scale, int], cash: int, free: int, price: int, rate: int
+) -> None:
     scale, size = scaled
     worth, notional, ok = run(book.worth_of, size, price, scale.mul, scale.div)
-    assert ok == 1
-    moved, ok = run(book.isolated_transfer, cash, free, worth, notional, rate)
-    assert (moved, ok) == (twins.isolated_transfer(scale, size, cash, free, price, rate), 1)
+    need, fits = run(book.share_of, notional, rate)
+    assert ok == fits == 1
+    moved = run(margin.top_up, cash + worth, need, free)
+    assert moved == twins.isolated_transfer(scale, size, cash, free, price, rate)
     assert 0 <= moved <= max(0, free)
-    equity = cash + moved + math.floor(scale.worth(size, price))
-    need = twins.requirement(scale, size, price, rate)
+    equity = cash + moved + worth
     assert equity == need or moved == max(0, free) or (moved == 0 and equity > need)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import narrow
 from kernels.jit import kernel
+from kernels.layouts import MARKET, PRICE_MAX
 from tests.kernels import twins
 from tests.kernels.entries import divisors, int64s, run
-from tests.kernels.twins import I64_MAX, ONE_E12
+from tests.kernels.twins import I64_MAX, ONE_E12, Scale
 
 
 @kernel
@@ -24,6 +26,57 @@ def mul_add_fits(a: int, b: int, c: int) -> tuple[int, int]:
 def test_products_that_fit(a: int, b: int, c: int) -> None:
     fits = twins.fits(a * b) and twins.fits(a * b + c)
     assert run(mul_add_fits, a, b, c) == ((a * b + c, 1) if fits else (0, 0))
+
+
+@kernel
+def mul_add_wraps(a: int, b: int, c: int) -> tuple[int, int]:
+    return narrow.mul_add_wraps(a, b, c)
+
+
+@given(int64s, int64s, int64s)
+def test_products_that_wrap_are_told(a: int, b: int, c: int) -> None:
+    fits = twins.fits(a * b) and twins.fits(a * b + c)
+    wrapped = (a * b + c + 2**63) % 2**64 - 2**63
+    assert run(mul_add_wraps, a, b, c) == (wrapped, 0 if fits else -1)
+
+
+@kernel
+def quotient_of(a: int, b: int, divisor: int) -> tuple[int, int]:
+    return narrow.quotient_of(a, b, divisor)
+
+
+@given(st.integers(0, I64_MAX), st.integers(0, I64_MAX), divisors)
+def test_quotient_of(a: int, b: int, divisor: int) -> None:
+    """Exact where it promises to be, and an answer without a trap where not."""
+    q, r = divmod(a * b, divisor)
+    answer = run(quotient_of, a, b, divisor)
+    if q <= I64_MAX:
+        assert answer == (q, r)
+    elif q >= 2**64:
+        assert answer == (answer[0], a * b % 2**64 % divisor)
+
+
+@given(
+    st.integers(0, narrow.SHORT - 1),
+    st.one_of(st.integers(0, 11).map(lambda e: 10**e), st.integers(1, 2**61)),
+)
+def test_quotient_by(value: int, divisor: int) -> None:
+    magic, shift = run(narrow.magic_of, divisor)
+    assert run(narrow.quotient_by, value, divisor, magic, shift) == divmod(value, divisor)
+
+
+@given(st.integers(0, 11), st.integers(1, 2**38), st.integers(0, 3))
+def test_index_quotes(price_exp: int, size_max: int, m: int) -> None:
+    """The largest size that the short way takes is worth less than 2**58 at any mark."""
+    markets, quote_by = np.zeros(4, MARKET), np.zeros((4, 4), np.int64)
+    scale = Scale(price_exp)
+    markets[m]["quote_mul"], markets[m]["quote_div"], markets[m]["size_max"] = scale.mul, scale.div, size_max
+    run(narrow.index_quotes, markets, quote_by)
+    magic, shift, largest, nothing = quote_by[m].tolist()
+    assert (magic, shift, nothing) == (*run(narrow.magic_of, scale.div), 0)
+    assert 0 < largest <= size_max
+    assert largest * scale.mul * PRICE_MAX * 1005 // 1000 < 2**58
+    assert largest == size_max or (largest + 1) * scale.mul * PRICE_MAX > 2**57
 
 
 @given(int64s, int64s, int64s, divisors)

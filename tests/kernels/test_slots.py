@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import slots
-from kernels.layouts import KEY, POSITION
+from kernels.layouts import ACCOUNT, KEY, MAX_MARKETS, POSITION
 from tests.kernels import entries
 from tests.kernels.entries import int64s, run
 
@@ -161,17 +161,28 @@ def test_an_entry_is_the_slot_under_bits_of_its_hash() -> None:
         assert entry >> 32 == slots._plain_mix(account, market) >> 32
 
 
-@given(st.lists(accounts_and_markets, max_size=30, unique=True), accounts_and_markets)
-def test_the_likely_position_is_the_one_that_is_there(
-    pairs: list[tuple[int, int]], other: tuple[int, int]
-) -> None:
-    rows, table = position_rows(pairs), table_for(len(pairs))
-    run(slots.index_positions, table, rows, len(pairs))
-    for slot, pair in enumerate(pairs):
-        assert run(entries.likely_position, table, *pair) == slot
-    wanted = pairs.index(other) if other in pairs else slots.EMPTY
-    assert run(entries.likely_position, table, *other) == wanted
-    assert run(slots.find_position, table, rows, *other) == wanted
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, MAX_MARKETS - 1)), max_size=40, unique=True),
+    st.tuples(st.integers(0, 3), st.integers(0, MAX_MARKETS - 1)),
+)
+def test_an_account_knows_its_first_positions(pairs: list[tuple[int, int]], other: tuple[int, int]) -> None:
+    """Of an account's markets with the same low three bits the first is known, and never another in its place."""
+    near, first = np.zeros(4, ACCOUNT).view(np.int32), dict[tuple[int, int], tuple[int, int]]()
+    for slot, (account, market) in enumerate(pairs):
+        run(slots.note_near, near, account, market, slot)
+        first.setdefault((account, market % 8), (market, slot))
+    for account, market in [*pairs, other]:
+        known, slot = first.get((account, market % 8), (None, slots.EMPTY))
+        assert run(slots.near_position, near, account, market) == (slot if known == market else slots.EMPTY)
+
+
+def test_a_slot_too_large_for_an_entry_is_not_noted() -> None:
+    near = np.zeros(1, ACCOUNT).view(np.int32)
+    run(slots.note_near, near, 0, 9, slots.NEAR_SLOTS)
+    assert not near.any()
+    run(slots.note_near, near, 0, MAX_MARKETS - 1, slots.NEAR_SLOTS - 1)
+    assert run(slots.near_position, near, 0, MAX_MARKETS - 1) == slots.NEAR_SLOTS - 1
+    assert near.min() == 0
 
 
 def test_two_positions_with_the_same_bits_of_hash_are_told_apart() -> None:
@@ -184,7 +195,6 @@ def test_two_positions_with_the_same_bits_of_hash_are_told_apart() -> None:
     with_a_way_out[hashed & 7] = hashed >> 32 << 32
     assert run(slots.find_position, table, rows, 9, 3) == 1
     assert run(slots.find_position, with_a_way_out, rows, 9, 3) == slots.EMPTY
-    assert run(entries.likely_position, with_a_way_out, 9, 3) == 0
 
 
 def members(first: np.ndarray, following: np.ndarray, account: int) -> list[int]:
