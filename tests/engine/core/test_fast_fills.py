@@ -94,7 +94,7 @@ def put(machine: Machine, change: dict[str, int]) -> None:
 
 
 @functools.cache
-def past(price_exp: int = 4) -> list[bytes]:
+def past() -> list[bytes]:
     """Accounts 1 to 5; in market 0 account 1 is short 100 lots and account 2 long as many: slots 0 and 1."""
     script = genesis(deposit_e6=10**12)
     script.fill(1, 2, 100, PRICE)
@@ -125,7 +125,7 @@ def test_fills_between_two(traded: list[int], off: int) -> None:
         script.fill(1 + k % 2, 2 - k % 2, size, PRICE + off * (PRICE // 10_000))
     fills = array_of(script.frames).view(FILL)
     fills["seq"] += 1
-    left, machine = both_ways(past(), {}, fills)
+    left, _ = both_ways(past(), {}, fills)
     if max(map(abs, traded)) < 300:
         assert left.plain > 0
 
@@ -166,7 +166,7 @@ def test_sizes_up_to_the_largest(first: int, second: int, size: int, price: int)
         ({"account2.flags": ACCOUNT_CROSS}, 1, 2, 5),
         ({"position1.idx": -7}, 1, 2, 5),
         ({"position1.flags": 1}, 1, 2, 5),
-        ({"position2.cash": -(10**12)}, 1, 2, -100),
+        ({"position2.cash": -(10**13)}, 1, 2, -100),
         ({"market.mark": PRICE * 2}, 1, 2, 5),
         ({"position1.cash": -(10**12), "account1.free_e6": 0}, 1, 2, 5),
         ({"market.active": 0}, 1, 2, 5),
@@ -178,7 +178,8 @@ def test_sizes_up_to_the_largest(first: int, second: int, size: int, price: int)
     ],
     ids=[
         "cross", "account with a cross side", "funding due", "too large before", "deficit at the close",
-        "off the band", "below zero", "unknown market", "self-trade", "new position", "unknown account", "insurance", "too large",
+        "off the band", "below zero", "unknown market", "self-trade", "new position", "unknown account", "insurance",
+        "too large",
     ],
 )  # fmt: skip
 def test_what_is_not_plain_takes_the_long_way(
@@ -209,7 +210,7 @@ def test_nearly_all_fills_of_a_market_are_plain() -> None:
 def test_leverage_of_its_own_is_margined_as_the_long_way_does() -> None:
     script = genesis(deposit_e6=10**12)
     script.fill(1, 2, 100, PRICE)
-    for account, leverage in ((1, 3), (2, 50)):
+    for account, leverage in ((1, 3), (2, 10)):
         script.setting(account, SettingKind.LEVERAGE, leverage)
     left, _ = both_ways(script.frames, {}, fill_of(1, 2, 7, PRICE, count=5))
     assert left.plain == 5
