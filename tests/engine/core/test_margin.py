@@ -234,6 +234,16 @@ def test_a_lower_leverage_takes_what_is_short_to_the_unit(short: int, moved: lis
     assert int(twins.position(2)["leverage"]) == 5
 
 
+def test_the_leverage_that_is_in_force_moves_nothing_though_the_position_is_short() -> None:
+    script = genesis(deposit_e6=MILLION)
+    script.fill(1, 2, 10, PRICE)
+    priced(script, PRICE * 99 // 100)
+    twins = Twins(script.frames)
+    for leverage in (10, 11):
+        script.setting(2, LEVERAGE, leverage)
+        assert twins.apply(script.frames[-1]).legs == []
+
+
 def test_a_lower_leverage_of_a_cross_position_must_leave_its_account_funded() -> None:
     script = crossed(deposit_e6=60_150 * USDC)
     twins = Twins(script.frames)
