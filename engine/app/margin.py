@@ -25,7 +25,8 @@ markets     name -> price in USDC per coin and, for each venue, its units and ra
               drift   initial_ratio_1e4, maintenance_ratio_1e4, imf_factor_1e6, liquidator_fee_1e6,
                       insurance_fee_max_1e6, long_base, short_base
               mango   base_decimals, base_lot_size
-              godark  price_exp, lot_exp, leverage, tiers (max_leverage, initial_e12, maintenance_e12)
+              godark  price_exp, lot_exp, leverage, tiers (max_leverage, initial_e12, maintenance_e12,
+                      max_notional_usdc; what lies beyond is held to the tier below, 0: no end)
 positions   market, size in coins (positive: long), quote_usdc (signed: - paid, + received)
 close       a liquidation that fills: market, size, fill_quote_usdc (unsigned), insurance_usdc,
             bankruptcy_adjustment_ppm, spread_to_maintenance_ppm, max_liquidation_fee_ppm

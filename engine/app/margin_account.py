@@ -58,6 +58,7 @@ class GodarkTier(_Strict):
     max_leverage: int
     initial_e12: int
     maintenance_e12: int
+    max_notional_usdc: Amount = 0
 
 
 class GodarkMarket(_Strict):
@@ -246,5 +247,6 @@ def _check_tiers(where: str, market: GodarkMarket) -> None:
         bounded(tier.initial_e12, 1, 10**12, f"{field}.initial_e12")
         bounded(tier.maintenance_e12, 1, tier.initial_e12, f"{field}.maintenance_e12")
         bounded(tier.max_leverage, 1, 1000, f"{field}.max_leverage")
+        _not_negative(tier.max_notional_usdc, f"{field}.max_notional_usdc")
         if k and tier.max_leverage <= market.tiers[k - 1].max_leverage:
             raise ParameterError(f"{field}.max_leverage: tiers must be in rising order")

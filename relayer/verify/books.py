@@ -18,7 +18,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.reader import JournalReader, check_witness
 from engine.journal.recovery import judge_tail
-from kernels.frames import TICK, Source, Template
+from kernels.frames import DTYPES, FILL, TICK, Source, Template
 from kernels.layouts import FEED_SLOTS, OUTBOX_SLOTS
 from relayer.verify.batches import PlainBatches
 from relayer.verify.differences import (
@@ -30,6 +30,7 @@ from relayer.verify.differences import (
     judge_identities,
 )
 from relayer.verify.model import Model
+from relayer.verify.model_need import cross_positions
 from relayer.verify.model_prices import HOUR_NS, MarketPrices
 
 FULL_HOURS = 3
@@ -165,8 +166,9 @@ class Audit:
         template = int(frames[at]["template"])
         if template == Template.TICK:
             self._before_tick(frames[at : at + 1].view(TICK))
-        elif not self._in_full() and int(frames[at]["market"]) >= 0:
-            self._adopt(int(frames[at]["market"]))
+        elif not self._in_full():
+            for market in self._markets_behind(frames[at : at + 1]):
+                self._adopt(market)
         applied = self.machine.apply(views, at, at + 1)  # type: ignore[arg-type]
         outcome = self.model.apply(raw)
         found, here = self.evidence.differences, f"ordinal {self._ordinal()}"
@@ -180,6 +182,17 @@ class Audit:
         if outcome.legs:
             fill = raw if template == Template.FILL else None
             self._batches.took(self._ordinal(), fill, outcome.legs, self.model.ledger)
+
+    def _markets_behind(self, frame: NDArray[np.void]) -> set[int]:
+        """Markets whose prices decide what a frame does: its own, and those of its accounts' cross positions."""
+        accounts: tuple[int, ...] = ()
+        if (template := int(frame["template"][0])) == Template.FILL:
+            fill = frame.view(FILL)[0]
+            accounts = (int(fill["maker"]), int(fill["taker"]))
+        elif template in (Template.TRANSFER, Template.SETTING):
+            accounts = (int(frame.view(DTYPES[Template(template)])["account"][0]),)
+        behind = {p.market for a in accounts for p in cross_positions(self.model.ledger, a)}
+        return behind | {number for number in (int(frame["market"][0]),) if number >= 0}
 
     def _before_tick(self, tick: NDArray[np.void]) -> None:
         """Prices for a tick in a light hour come from the fold; the sample and the payment do not."""

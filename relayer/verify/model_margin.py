@@ -81,19 +81,23 @@ def slices_of(tiers: Sequence[Tier], top: int, least_e12: int, initial: bool = F
     return out
 
 
+def need_e18(slices: Sequence[Slice], notional_e6: int) -> int:
+    """Margin of a notional in 1e-18 USDC, exact."""
+    ends = [*(s.start_e6 for s in slices[1:]), notional_e6]
+    return sum(
+        max(0, min(notional_e6, end) - part.start_e6) * part.rate_e12
+        for part, end in zip(slices, ends, strict=True)
+    )
+
+
 def exact_need(slices: Sequence[Slice], notional_e6: int) -> Fraction:
-    """Margin of a notional, not rounded."""
-    ends = [*(s.start_e6 for s in slices[1:]), None]
-    total = Fraction(0)
-    for part, end in zip(slices, ends, strict=True):
-        upto = notional_e6 if end is None else min(notional_e6, end)
-        total += Fraction(max(0, upto - part.start_e6) * part.rate_e12, ONE_E12)
-    return total
+    """Margin of a notional in 1e-6 USDC, not rounded."""
+    return Fraction(need_e18(slices, notional_e6), ONE_E12)
 
 
 def need_e6(slices: Sequence[Slice], notional_e6: int) -> int:
     """Margin of a notional, up."""
-    return math.ceil(exact_need(slices, notional_e6))
+    return -(-need_e18(slices, notional_e6) // ONE_E12)
 
 
 def held_tier(tiers: Sequence[Tier], leverage: int) -> int:
@@ -104,7 +108,7 @@ def held_tier(tiers: Sequence[Tier], leverage: int) -> int:
 def initial_e6(tiers: Sequence[Tier], leverage: int, notional_e6: int, floor_e12: int) -> int:
     """Initial margin: 1/leverage (up), tiers and floor; all of it where no tier admits the leverage."""
     top = next((k for k, t in enumerate(tiers) if leverage <= t.max_leverage), -1)
-    least = max(math.ceil(Fraction(ONE_E12, leverage)), floor_e12)
+    least = max(-(-ONE_E12 // leverage), floor_e12)
     return need_e6(slices_of(tiers, top, least, initial=True), notional_e6)
 
 

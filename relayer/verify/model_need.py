@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from relayer.verify import model_margin
 from relayer.verify.model_state import Ledger, Market, Position, ceil_div, within
 
@@ -28,15 +30,14 @@ def notional_of(size: int, price: int, market: Market) -> int:
 
 def margin_tiers(ledger: Ledger) -> list[model_margin.Tier]:
     """The margin tiers in force; they count up to the first that is not set."""
-    out = []
-    for n in range(len(ledger.tables.tiers)):
-        row = ledger.tables.tiers.get(n)
-        if row is None or not row.margin_set:
-            break
-        out.append(
+    if ledger.tables.margin is None:
+        rows = (ledger.tables.tiers.get(n) for n in range(len(ledger.tables.tiers)))
+        ledger.tables.margin = [
             model_margin.Tier(row.max_leverage, row.initial_e12, row.maintenance_e12, row.max_notional_e6)
-        )
-    return out
+            for row in itertools.takewhile(lambda row: row is not None and row.margin_set, rows)
+            if row is not None
+        ]
+    return ledger.tables.margin
 
 
 def initial_need(ledger: Ledger, market: Market, own_leverage: int, size: int, price: int) -> int:
@@ -48,14 +49,14 @@ def initial_need(ledger: Ledger, market: Market, own_leverage: int, size: int, p
 def too_large(ledger: Ledger, market: Market, own_leverage: int, size: int, price: int) -> bool:
     """Whether a position is larger than the first tier that admits its leverage allows."""
     leverage = own_leverage or market.leverage_default
-    limits = [t.max_notional_e6 for t in margin_tiers(ledger) if leverage <= t.max_leverage]
-    return bool(limits) and limits[0] > 0 and notional_of(size, price, market) > limits[0]
+    largest = next((t.max_notional_e6 for t in margin_tiers(ledger) if leverage <= t.max_leverage), 0)
+    return largest > 0 and notional_of(size, price, market) > largest
 
 
 def cross_positions(ledger: Ledger, account: int) -> list[Position]:
     """The open cross positions of an account."""
-    found = [ledger.position(account, number) for number in range(ledger.tables.count)]
-    return [p for p in found if p is not None and p.cross and p.size]
+    markets = ledger.crossing.get(account, ())
+    return [p for p in (ledger.position(account, number) for number in markets) if p is not None and p.size]
 
 
 def equity_of(ledger: Ledger, position: Position, price: int) -> int | None:

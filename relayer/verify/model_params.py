@@ -52,6 +52,7 @@ def put_exchange(tables: Tables, row: Any) -> None:
 def put_tier(tables: Tables, row: Any) -> None:
     """Fees or margin of a tier."""
     require(0 <= row.row < MAX_TIERS)
+    tables.margin = None
     tier = tables.tiers.setdefault(row.row, Tier())
     if row.key == ParamKey.FEE_TIER:
         require(0 <= row.value < FEE_ONE and -row.value <= row.value2 < FEE_ONE)

@@ -39,6 +39,10 @@ def apply_setting(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
         if position.size or position.cash:
             return Refusal.INSUFFICIENT_POSITION, []
         position.cross = frame.value == 1
+        crossing = ledger.crossing.setdefault(frame.account, set())
+        crossing.discard(frame.market)
+        if position.cross:
+            crossing.add(frame.market)
     else:
         return Refusal.UNKNOWN_KIND, []
     if why:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from kernels.frames import Refusal, Template
 from kernels.layouts import LIMIT, MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
+from relayer.verify import model_margin
 from relayer.verify.model_frames import encode
 
 
@@ -168,7 +169,10 @@ class Feed:
 
 @dataclass(slots=True)
 class Tables:
-    """All that parameter rows write. weights: market → provider → weight."""
+    """All that parameter rows write. weights: market → provider → weight.
+
+    margin: the tiers of `model_need.margin_tiers`, until a row of a tier is written.
+    """
 
     batch_window_ns: int = 0
     observation_age_ns: int = 0
@@ -177,6 +181,7 @@ class Tables:
     markets: dict[int, Market] = field(default_factory=dict)
     tiers: dict[int, Tier] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
+    margin: list[model_margin.Tier] | None = None
 
     def trial(self) -> Tables:
         """A copy to try rows on."""
@@ -215,7 +220,10 @@ class Meta:
 
 @dataclass(slots=True)
 class Ledger:
-    """The whole state. `positions` is in the order of first touch; account 0 is the insurance fund."""
+    """The whole state. `positions` is in the order of first touch; account 0 is the insurance fund.
+
+    open: market → slots with size. crossing: account → markets in cross mode.
+    """
 
     meta: Meta = field(default_factory=Meta)
     tables: Tables = field(default_factory=Tables)
@@ -225,6 +233,7 @@ class Ledger:
     positions: list[Position] = field(default_factory=list)
     slots: dict[tuple[int, int], int] = field(default_factory=dict)
     open: dict[int, set[int]] = field(default_factory=dict)
+    crossing: dict[int, set[int]] = field(default_factory=dict)
     feeds: dict[int, dict[int, Feed]] = field(default_factory=dict)
     refusals: list[Open] = field(default_factory=list)
     outputs: int = 0

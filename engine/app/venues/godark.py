@@ -25,9 +25,10 @@ def rule_of(market: Market) -> GodarkMarket:
 def tiers_of(rule: GodarkMarket) -> NDArray[np.void]:
     """The margin tiers as the books keep them."""
     rows = np.zeros(MAX_TIERS, TIER)
-    for row, tier in zip(rows, rule.tiers, strict=False):
+    for k, (row, tier) in enumerate(zip(rows, rule.tiers, strict=False)):
         row["max_leverage"], row["initial_e12"] = tier.max_leverage, tier.initial_e12
         row["maintenance_e12"], row["margin_set"] = tier.maintenance_e12, 1
+        row["max_notional_e6"] = e6(tier.max_notional_usdc, f"godark.tiers[{k}].max_notional_usdc")
     return rows
 
 

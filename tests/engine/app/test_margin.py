@@ -95,6 +95,19 @@ def test_godark_by_its_own_rules(report: Callable[..., dict[str, Any]]) -> None:
     }
 
 
+def test_godark_holds_what_lies_beyond_a_tier_to_the_tier_below(
+    report: Callable[..., dict[str, Any]],
+) -> None:
+    """5,000 USDC at 50x: the first 2,000 at 2 % and 1 %, the rest at 5 % and 2.5 %."""
+
+    def edit(account: dict[str, Any]) -> None:
+        account["markets"]["BTC"]["godark"]["leverage"] = 50
+        account["markets"]["BTC"]["godark"]["tiers"][1]["max_notional_usdc"] = "2000"
+
+    godark = report(edit)["godark"]
+    assert (godark["initial_e6"], godark["maintenance_e6"]) == (190_000_000, 95_000_000)
+
+
 def test_a_price_of_many_digits_is_exact(report: Callable[..., dict[str, Any]]) -> None:
     """The price of an ordinary account, beyond 64 bits as a fraction, is told whole."""
 
@@ -179,6 +192,12 @@ BTC = "markets.BTC"
             f"{BTC}.godark.tiers.1.maintenance_e12",
             20000000001,
             "tiers[1].maintenance_e12: 20000000001 is not in",
+        ),
+        (f"{BTC}.godark.tiers.0.max_notional_usdc", "-1", "tiers[0].max_notional_usdc: must not be negative"),
+        (
+            f"{BTC}.godark.tiers.1.max_notional_usdc",
+            "0.0000001",
+            "godark.tiers[1].max_notional_usdc: 0.0000001 is not",
         ),
         ("positions.0.market", "ETH", "positions[0].market: 'ETH' is not among the markets"),
         ("positions.0.size", "92233720369", "positions[0].size"),

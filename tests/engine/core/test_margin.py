@@ -113,6 +113,9 @@ def test_an_isolated_position_takes_only_what_cross_positions_leave() -> None:
     twins = Twins(script.frames)
     assert twins.free(2) == 30_150 * USDC
     assert int(twins.position(2, 1)["cash"]) == (-120_000 - 60 + 10_000) * USDC
+    script.fill(1, 2, 1000, PRICE, market=1)
+    assert twins.last_of(script) == 0
+    assert twins.free(2) == 30_150 * USDC, "nor does one that is there already take more"
     script.move(TO, 2, 1, market=1)
     assert answer(script, twins) == Refusal.INSUFFICIENT_FREE
 
@@ -220,14 +223,25 @@ def test_the_leg_of_a_leverage_is_netted_and_settles_funding() -> None:
     assert [(int(row["account"]), int(row["transfer"])) for row in deltas] == [(2, legs[0].transfer)]
 
 
-def test_a_position_with_more_than_it_needs_pays_nothing_for_a_lower_leverage() -> None:
+@pytest.mark.parametrize(("short", "moved"), [(-1, []), (0, []), (1, [1])])
+def test_a_lower_leverage_takes_what_is_short_to_the_unit(short: int, moved: list[int]) -> None:
     script = genesis(deposit_e6=MILLION)
     script.fill(1, 2, 10, PRICE)
-    script.move(TO, 2, 30_000 * USDC)
+    script.move(TO, 2, 30_000 * USDC - short)
     twins = Twins(script.frames)
     script.setting(2, LEVERAGE, 5)
-    assert twins.apply(script.frames[-1]).legs == []
+    assert [leg.transfer for leg in twins.apply(script.frames[-1]).legs] == moved
     assert int(twins.position(2)["leverage"]) == 5
+
+
+def test_the_leverage_that_is_in_force_moves_nothing_though_the_position_is_short() -> None:
+    script = genesis(deposit_e6=MILLION)
+    script.fill(1, 2, 10, PRICE)
+    priced(script, PRICE * 99 // 100)
+    twins = Twins(script.frames)
+    for leverage in (10, 11):
+        script.setting(2, LEVERAGE, leverage)
+        assert twins.apply(script.frames[-1]).legs == []
 
 
 def test_a_lower_leverage_of_a_cross_position_must_leave_its_account_funded() -> None:

@@ -39,7 +39,7 @@ LOTS = (1, 100_000, 1)
 @functools.cache
 def opening() -> list[bytes]:
     """`genesis` with four tiers, each market up to 100 times, and accounts 1 to 3 in cross mode in two markets."""
-    script = genesis(accounts=4, deposit_e6=100_000 * USDC)
+    script = genesis(accounts=4, deposit_e6=20_000 * USDC)
     rows = []
     for k, tier in enumerate(TIERS):
         rows.append(Row(ParamKey.MARGIN_TIER_RATES, k, tier.initial_e12, tier.maintenance_e12))

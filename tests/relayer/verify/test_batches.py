@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from engine.core.apply import Machine
 from engine.venue.simulator import Simulator
-from kernels.frames import FRAME
+from kernels.crc32c import seal_frames, words_of
+from kernels.frames import FRAME, SettingKind, Source, Template, new_frames
 from relayer.core import batch as batch_module
 from relayer.core.log import EMPTY_ROOT, MerkleLog
 from relayer.planner import Plan, Planner
@@ -158,3 +159,20 @@ def test_a_batch_that_is_open_at_the_end_is_set_aside() -> None:
     plans, plain = both(stream([(1, 4), (1, 4)], seed=2, window_s=60), rows_per_chunk=6, group=8)
     assert plans == plain.batches == []
     assert plain.open_fills == plain.log.size == 8
+
+
+def test_collateral_moved_by_a_lower_leverage_is_settled_in_a_batch_even_without_a_fill() -> None:
+    steps = [(1, 12), (1, 12), (5, 0), (5, 0), (1, 3), (5, 0)]
+    frames = stream(steps, seed=3, window_s=5)
+    asked = new_frames(Template.SETTING, 10, source=Source.API, first_seq=1)
+    asked["account"], asked["kind"] = [1, 2, 3, 4, 5] * 2, SettingKind.LEVERAGE
+    asked["value"], asked["nonce"] = [10] * 5 + [2] * 5, [1] * 5 + [2] * 5
+    seal_frames(words_of(asked), 0, len(asked))
+    # Ten times before the first fill; twice behind the quiet tick that closes the batch of the fills.
+    first = int(np.flatnonzero(frames["template"] == int(Template.FILL))[0])
+    quiet = int(np.flatnonzero(frames["template"] == int(Template.TICK))[3]) + 1
+    frames = np.insert(frames, [first] * 5 + [quiet] * 5, asked.view(FRAME))
+    plans, plain = both(frames, rows_per_chunk=2, group=64)
+    assert_same(plans, plain)
+    moved = [b for b in plain.batches if b.commit.fills == 0]
+    assert len(moved) == 1 and len(moved[0].payloads) > 1

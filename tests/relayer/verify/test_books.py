@@ -9,10 +9,11 @@ import pytest
 
 from engine.common.errors import JournalDamaged, WitnessMismatch
 from engine.core.apply import Machine
+from engine.core.cross import locked_of
 from engine.core.views import views_of
 from engine.venue.simulator import Simulator
 from kernels.crc32c import seal_frames, words_of
-from kernels.frames import FRAME, Template
+from kernels.frames import FRAME, SettingKind, Source, Template, TransferKind, new_frames
 from relayer.verify import books as books_module
 from relayer.verify import model_prices
 from relayer.verify.batches import PlainBatches
@@ -80,6 +81,59 @@ def test_three_hours_are_computed_whole_and_light_hours_agree(
     assert evidence.funding_hours == len(fills)
     assert (spoken(evidence), evidence.residual) == ({}, 0)
     assert evidence.model_digest == evidence.fold_digest == machine.state.digest()
+
+
+def cross_frames() -> tuple[Frames, int]:
+    """Five hours of two markets, account 1 cross in both. Every five minutes it asks for a
+    unit more than it may draw, and for half of what it may.
+
+    Returns (frames, how many draws were taken).
+    """
+    venue = Simulator(3, markets=2, accounts=4, observation_age_ns=400 * SECOND_NS)
+    start_ns = FIRST_HOUR * HOUR_NS
+    machine, parts, taken = Machine(), [], 0
+
+    def add(frames: Frames) -> bool:
+        parts.append(frames.view(FRAME))
+        return not machine.apply(views_of(parts[-1].copy()), 0, len(frames)).results["refusal"].any()
+
+    def request(template: Template, seq: int, flags: int = 0, **fields: int) -> bool:
+        frame = new_frames(template, 1, source=Source.API, first_seq=seq)
+        frame["flags"], frame["account"] = flags, 1
+        for name, value in fields.items():
+            frame[name] = value
+        seal_frames(words_of(frame), 0, 1)
+        return add(frame)
+
+    for frames in (venue.genesis(start_ns), venue.tick(start_ns), venue.register()):
+        add(frames)
+    for m in (0, 1):
+        request(Template.SETTING, m + 1, market=m, kind=int(SettingKind.MARGIN_MODE), value=1, nonce=m + 1)
+    for second in range(1, 5 * 3600 + 1):
+        now_ns = start_ns + second * SECOND_NS
+        if second % 300 == 10:
+            add(venue.step(now_ns, 5 if 7200 <= second < 10800 else 1))
+        if second % 300 == 200:
+            books = machine.books
+            reach = int(books.accounts[1]["free_e6"]) - locked_of(books, 1)
+            for quote in (reach + 1, max(1, reach // 2)):
+                seq, nonce = (
+                    int(books.sources[Source.API]["last_seq"]) + 1,
+                    int(books.accounts[1]["nonce"]) + 1,
+                )
+                draw = {"market": -1, "quote_e6": quote, "event_no": nonce}
+                taken += request(Template.TRANSFER, seq, TransferKind.WITHDRAWAL, **draw)
+        add(venue.tick(now_ns))
+    return np.concatenate(parts), taken
+
+
+def test_light_hours_judge_cross_positions_by_the_marks_of_their_markets(tmp_path: Path) -> None:
+    frames, taken = cross_frames()
+    directory, machine = written(tmp_path / "journal", frames)
+    evidence = audit(directory)
+    assert evidence.hours_in_full == 3 and taken > 20
+    assert (spoken(evidence), evidence.residual) == ({}, 0)
+    assert evidence.model_digest == machine.state.digest()
 
 
 def test_paid_is_the_same_whichever_hours_are_light(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
