@@ -7,7 +7,7 @@ Not in it: `godark bench` and `godark test`, which measure and check compiling i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -126,10 +126,16 @@ MARGIN: Final = (
 CALLS: Final = (*WATCH, *FUNDING, *BOOKS, *AUDIT, *MARGIN)
 
 
-def compile_everything(progress: Callable[[int, int], None] = lambda done, of: None) -> None:
-    """Compile all of it, or load it from the cache. `progress` is told (done, of how many) after each step."""
+def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """Compile these calls and the engine's way of a frame, or load them from the cache. `progress` is told
+    (done, of how many) after each step."""
     compile_all()
-    progress(1, 1 + len(CALLS))
-    for done, call in enumerate(CALLS, 2):
+    progress(1, 1 + len(calls))
+    for done, call in enumerate(calls, 2):
         prepare(call.kernel, *call.like)
-        progress(done, 1 + len(CALLS))
+        progress(done, 1 + len(calls))
+
+
+def compile_everything(progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """All that any command needs."""
+    load(CALLS, progress)
