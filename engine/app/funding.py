@@ -62,7 +62,7 @@ def command(
         more, note = charged_by_sides(stretch, imbalance)
         rows += more
         stretch.notes.append(note)
-    title = f"{file.name}{f', {coin}' if coin else ''}"
+    title = f"{file.name}{f', {stretch.coin}' if stretch.coin else ''}"
     if picture_file is not None:
         _save(picture_file, picture(rows, title, stretch))
     click.echo(json.dumps(as_object(stretch, rows)) if as_json else as_text(title, stretch, rows))

@@ -35,11 +35,11 @@ NAMES = {
 
 def rules_of(profile: Profile, stretch: Stretch, coin: str | None) -> tuple[Any, NDArray[np.int64]]:
     """(RULE[r], the rule of each hour) of a venue: Hyperliquid's changed over time and differ by exchange."""
-    hours = len(stretch.premium_e12)
+    hours, coin = len(stretch.premium_e12), coin or stretch.coin
     which = np.zeros(hours, np.int64)
     if profile is not Profile.HYPERLIQUID:
         rules = [rule_row(profile)]
-    elif coin is not None and ":" in coin:
+    elif ":" in coin:
         rules = [hip3(coin.partition(":")[0])]
     else:
         starts = [start for start, _, _ in REGIMES_HYPERLIQUID]

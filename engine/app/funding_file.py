@@ -43,6 +43,8 @@ class Stretch:
     mark_e6: NDArray[np.int64]
     published: list[tuple[int, int, int]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    coin: str = ""
+    """As the file names it, where it does."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, Row]]]:
     """(header, numbered rows) of a CSV file, plain or gzip. Raises InputFileError."""
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputFileError(str(path), f"cannot be read: {error}") from error
     lines = csv.reader(io.StringIO(text))
@@ -154,7 +156,8 @@ _FORMATS: list[tuple[str, set[str], Callable[[Row], Span]]] = [
 _PAIR = ("_funding_mark", "_premium_index_1h")
 
 
-def _spans(path: Path, coin: str | None) -> tuple[str, list[Span]]:
+def _spans(path: Path, coin: str | None) -> tuple[str, list[Span], str]:
+    """(venue, what its rows say, the one coin or "")."""
     header, rows = read_rows(path)
     found = next(((venue, take) for venue, columns, take in _FORMATS if columns <= set(header)), None)
     if found is None:
@@ -178,7 +181,7 @@ def _spans(path: Path, coin: str | None) -> tuple[str, list[Span]]:
     if not spans:
         reason = f"no row of coin {coin}" if coin is not None and coins else "it has no rows"
         raise InputFileError(str(path), reason)
-    return venue, spans
+    return venue, spans, coin if coin is not None else "".join(coins)
 
 
 def _other_half(path: Path) -> Path:
@@ -195,7 +198,7 @@ def _other_half(path: Path) -> Path:
 
 def read_stretch(path: Path, coin: str | None = None) -> Stretch:
     """The hours of a published funding file. Raises InputFileError."""
-    venue, spans = _spans(path, coin)
+    venue, spans, only = _spans(path, coin)
     notes = []
     if venue == "Binance":
         spans += _spans(_other_half(path), coin)[1]
@@ -206,11 +209,13 @@ def read_stretch(path: Path, coin: str | None = None) -> Stretch:
     count = max(span.end for span in spans) - first
     if not 0 < count <= HOURS_MAX or any(not 0 < span.hours <= 24 for span in spans):
         raise InputFileError(str(path), f"its times reach over {count} hours, at most {HOURS_MAX} are taken")
-    return _laid_out(venue, spans, first, count, notes)
+    stretch = _laid_out(venue, spans, first, count)
+    stretch.notes, stretch.coin = notes, only
+    return stretch
 
 
-def _laid_out(venue: str, spans: list[Span], first: int, count: int, notes: list[str]) -> Stretch:
-    out = Stretch(venue, first, *(np.zeros(count, np.int64) for _ in range(5)), notes=notes)
+def _laid_out(venue: str, spans: list[Span], first: int, count: int) -> Stretch:
+    out = Stretch(venue, first, *(np.zeros(count, np.int64) for _ in range(5)))
     for span in sorted(spans, key=lambda span: span.end):
         hours = slice(span.end - span.hours - first, span.end - first)
         if span.premium_e12 is not None:

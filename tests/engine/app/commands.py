@@ -91,7 +91,8 @@ def funding(folder: Path) -> list[list[str]]:
             *(f"{h},0.01,200,200.2" for h in hours),
         ),
     ]
-    compared = [["funding", "--compare", file] for file in files]
+    dex = _write(folder / "x.csv", "coin,time_s,funding_rate,premium_8dp", f"para:A,{hours[0]},0,0.0011")
+    compared = [["funding", "--compare", file] for file in (*files, dex)]
     compared.append(["funding", "--compare", files[3], "--drift-sides", "100,900,0,0", "--json"])
     return compared + [["funding", "--calculate", name, json.dumps(given)] for name, given in FORMULAS]
 

@@ -85,6 +85,8 @@ def test_an_exchange_on_hyperliquid_has_a_multiplier(tmp_path: Path) -> None:
     file = write(tmp_path / "dexes.csv", "coin,time_s,funding_rate,premium_8dp", *lines)
     sums = [by_name(file, coin)["Hyperliquid"].sum_e12 for coin in coins]
     assert sums == [8 * 10**8 // 8, 48 * 10**7 // 8]
+    alone = write(tmp_path / "alone.csv", "coin,time_s,funding_rate,premium_8dp", lines[1])
+    assert by_name(alone)["Hyperliquid"].sum_e12 == sums[1]
 
 
 def test_prices_give_a_sum_per_coin(tmp_path: Path) -> None:
