@@ -36,7 +36,9 @@ _HEADER = f"{'UTC':>19} {'bid':>12} {'ask':>12} {'impact bid':>12} {'impact ask'
     help="Of the impact prices, of their middle, or dYdX's with its samples and rate.",
 )
 @click.option("--every", default=1, show_default=True, help="Seconds between lines.")
-@click.option("--min-votes", default=15, show_default=True, help="dYdX's least votes of a minute, the rest 0.")
+@click.option(
+    "--min-votes", default=15, show_default=True, help="dYdX's least votes of a minute, the rest 0."
+)
 def command(
     files: Sequence[Path], notional: int, index: str | None, rule: str, every: int, min_votes: int
 ) -> None:

@@ -34,4 +34,6 @@ def command() -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
         start = "\r" if shown else ""
-        click.echo(f"{start}godark: kernels compiled in {time.perf_counter() - began:.0f} s{' ' * 30}", err=True)
+        click.echo(
+            f"{start}godark: kernels compiled in {time.perf_counter() - began:.0f} s{' ' * 30}", err=True
+        )

@@ -215,7 +215,8 @@ def read_stretch(path: Path, coin: str | None = None) -> Stretch:
 
 
 def _laid_out(venue: str, spans: list[Span], first: int, count: int) -> Stretch:
-    out = Stretch(venue, first, *(np.zeros(count, np.int64) for _ in range(5)))
+    premium, valid, price, oracle, mark = np.zeros((5, count), np.int64)
+    out = Stretch(venue, first, premium, valid, price, oracle, mark)
     for span in sorted(spans, key=lambda span: span.end):
         hours = slice(span.end - span.hours - first, span.end - first)
         if span.premium_e12 is not None:

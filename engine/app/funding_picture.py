@@ -53,10 +53,14 @@ def picture(rows: list[Charged], title: str, stretch: Stretch) -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {_FONT}>',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{LEFT_PX}" y="20" font-size="14">{escape(title)}: funding paid by a long of constant '
-        "notional, added up, in %</text>",
-        f'<text x="{LEFT_PX}" y="40" fill="#555">rising: longs pay shorts; falling: shorts pay longs; '
-        "shaded: no premium known</text>",
+        (
+            f'<text x="{LEFT_PX}" y="20" font-size="14">{escape(title)}: funding paid by a long of constant '
+            "notional, added up, in %</text>"
+        ),
+        (
+            f'<text x="{LEFT_PX}" y="40" fill="#555">rising: longs pay shorts; falling: shorts pay longs; '
+            "shaded: no premium known</text>"
+        ),
         *_ground(scale, stretch),
     ]
     for at, row in enumerate(rows):
@@ -87,7 +91,9 @@ def _ground(scale: _Scale, stretch: Stretch) -> Iterator[str]:
 def _line(scale: _Scale, at: int, row: Charged) -> Iterator[str]:
     """One rule: its line, and its name with what it comes to."""
     colour, dash = COLOURS[at % len(COLOURS)], DASHES[at // len(COLOURS) % len(DASHES)]
-    points = "L".join(f"{scale.x(hour):.1f} {scale.y(value):.1f}" for hour, value in [(0, 0), *thinned(row.line)])
+    points = "L".join(
+        f"{scale.x(hour):.1f} {scale.y(value):.1f}" for hour, value in [(0, 0), *thinned(row.line)]
+    )
     top, left = TOP_PX + 20 * at, LEFT_PX + WIDTH_PX + 14
     dashed = f' stroke-dasharray="{dash}"' if dash else ""
     yield f'<path d="M{points}" fill="none" stroke="{colour}" stroke-width="1.5"{dashed}/>'

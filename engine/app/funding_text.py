@@ -36,8 +36,10 @@ def percent(value_e12: int) -> str:
 def _head(title: str, stretch: Stretch) -> list[str]:
     hours, known = len(stretch.valid), int(stretch.valid.sum())
     lines = [
-        f"market data  {title}: {stretch.venue}, {utc(stretch.first_hour)} to "
-        f"{utc(stretch.first_hour + hours)} UTC, {hours:,} hours",
+        (
+            f"market data  {title}: {stretch.venue}, {utc(stretch.first_hour)} to "
+            f"{utc(stretch.first_hour + hours)} UTC, {hours:,} hours"
+        ),
         f"premium      known in {known:,} hours" + _absent(stretch),
         "sign         + longs pay shorts, - shorts pay longs; in % of a position's notional",
     ]

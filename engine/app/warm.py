@@ -13,8 +13,19 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from engine.gateway.warm import compile_all
-from kernels import audit, book, funding, funding_compare, funding_premium, funding_rate, funding_samples
-from kernels import funding_venues, int128, margin, orderbook
+from kernels import (
+    audit,
+    book,
+    funding,
+    funding_compare,
+    funding_premium,
+    funding_rate,
+    funding_samples,
+    funding_venues,
+    int128,
+    margin,
+    orderbook,
+)
 from kernels.jit import prepare
 from kernels.layouts import MARKET, TIER
 from kernels.profiles import RULE

@@ -120,7 +120,9 @@ class Report:
             if tally.note():
                 yield f"  {tally.note()}"
         yield from (f"malformed: {line}" for line in self.malformed)
-        told = [text.format(count) for tally in self.tallies.values() for text, count in tally.left_out.items()]
+        told = [
+            text.format(count) for tally in self.tallies.values() for text, count in tally.left_out.items()
+        ]
         yield from (f"not covered: {line}" for line in sorted([*self.not_covered, *told]))
         yield f"{self.passed} passed, {self.failed} failed"
 

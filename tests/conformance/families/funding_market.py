@@ -168,10 +168,7 @@ def binance_vectors(file: DataFile) -> Iterator[Vector]:
     """R8: each payment with the hours of premium that it is made of, found in the file beside it."""
     beside = _premiums_of(file.path)
     assert beside is not None, "claimed only with it"
-    bars = {
-        int(decimal(row["open_time_ms"])) // 3_600_000: row
-        for row in DataFile(beside).records()
-    }
+    bars = {int(decimal(row["open_time_ms"])) // 3_600_000: row for row in DataFile(beside).records()}
     solana = "SOL" in file.name
     for number, row in enumerate(file.records(), 1):
         hours = int(decimal(row["funding_interval_hours"]))

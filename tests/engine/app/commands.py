@@ -12,7 +12,11 @@ from tests.engine.venue import test_published as states
 
 DAY_S = 1_704_067_200
 ORACLE = {"price": 2000, "price_exponent": -2, "base_atomic_resolution": -6}
-MARGINS = {"initial_margin_ppm": 50_000, "maintenance_fraction_ppm": 600_000, "funding_clamp_factor_ppm": 6_000_000}
+MARGINS = {
+    "initial_margin_ppm": 50_000,
+    "maintenance_fraction_ppm": 600_000,
+    "funding_clamp_factor_ppm": 6_000_000,
+}
 FORMULAS: list[tuple[str, dict[str, Any]]] = [
     ("dydx_funding_index_delta", {"elapsed_s": 3600, "rate_8h_ppm": 100} | ORACLE),
     (
@@ -50,12 +54,23 @@ FORMULAS: list[tuple[str, dict[str, Any]]] = [
     (
         "twap_difference_payment",
         {"internal_twap": "101", "external_twap": "100", "interest_enabled": True, "clamp_lower": "-0.1"}
-        | {"clamp_upper": "0.1", "interest_rate_annual": "0.05", "year_fraction": "0.5", "active_fraction": "1"}
+        | {
+            "clamp_upper": "0.1",
+            "interest_rate_annual": "0.05",
+            "year_fraction": "0.5",
+            "active_fraction": "1",
+        }
         | {"scaling": "1", "rate_lower": None, "rate_upper": "0.001", "truncate_payment_to_integer": True},
     ),
     (
         "published_example",
-        {"kind": "dampened_rate_8h", "bid": "101", "index": "100", "interest": "0.0001", "dampener": "0.0005"},
+        {
+            "kind": "dampened_rate_8h",
+            "bid": "101",
+            "index": "100",
+            "interest": "0.0001",
+            "dampener": "0.0005",
+        },
     ),
     (
         "published_example",

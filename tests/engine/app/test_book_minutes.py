@@ -31,11 +31,18 @@ def test_a_sample_is_the_median_of_its_votes_and_zeros(votes: list[int | None], 
     first, last = told(list(enumerate(votes)), min_votes)
     assert first == f"1970-01-01 00:00 UTC: {len(votes)} votes, sample {wanted:+d} ppm"
     mean = int(abs(wanted) / 60) * (1 if wanted > 0 else -1)
-    assert last.endswith(f"1 of 60 samples, the rest 0; rate {max(-12.0, min(12.0, mean / 10**4)):+.4f} % per 8 h")
+    assert last.endswith(
+        f"1 of 60 samples, the rest 0; rate {max(-12.0, min(12.0, mean / 10**4)):+.4f} % per 8 h"
+    )
 
 
 def test_minutes_and_hours_close_each_on_its_own() -> None:
-    votes: list[tuple[int, int | None]] = [(HOUR_S - 61, 600), (HOUR_S - 60, 1200), (HOUR_S - 1, 1200), (HOUR_S, -9)]
+    votes: list[tuple[int, int | None]] = [
+        (HOUR_S - 61, 600),
+        (HOUR_S - 60, 1200),
+        (HOUR_S - 1, 1200),
+        (HOUR_S, -9),
+    ]
     assert told(votes, 1) == [
         "1970-01-01 00:58 UTC: 1 votes, sample +600 ppm",
         "1970-01-01 00:59 UTC: 2 votes, sample +1200 ppm",

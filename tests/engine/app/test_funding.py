@@ -108,9 +108,7 @@ def averages(path: Path, hours: list[tuple[str, str, str]]) -> Path:
 
 def test_drift_is_charged_in_its_own_steps(tmp_path: Path) -> None:
     """(200.5 - 200 + 200 / 5000) / 24 and, past 1/33 of the price, 190 // 33 / 24, both cut to 1e-9."""
-    file = averages(
-        tmp_path / "d.csv", [("0.0225", "200", "200.5"), ("-0.239898958", "190", "170.000001")]
-    )
+    file = averages(tmp_path / "d.csv", [("0.0225", "200", "200.5"), ("-0.239898958", "190", "170.000001")])
     ours, theirs = by_name(file)["Drift"], by_name(file)["Drift, published"]
     rates_e9 = 22_500_000, -(190 * 10**6 // 33 * 1000 // 24)
     assert ours.coin_e10 == 10 * sum(rates_e9)

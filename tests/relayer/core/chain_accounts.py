@@ -68,9 +68,7 @@ class Chain:
         if self.ring.setdefault((market, epoch), index_e6) != index_e6:
             raise Unbalanced(f"market {market}, epoch {epoch} has two indices")
 
-    def settle(
-        self, number: int, rows: list[Delta], fees: dict[int, int], epochs: dict[int, int]
-    ) -> None:
+    def settle(self, number: int, rows: list[Delta], fees: dict[int, int], epochs: dict[int, int]) -> None:
         """Apply a batch, all or nothing, and check its identities. Raises OutOfOrder, Unbalanced."""
         for row in rows:
             held = self.positions.get((row.account, row.market), Position())
@@ -101,7 +99,10 @@ class Chain:
     def _finalise(self, market: int, change: Totals) -> None:
         if change.size:
             raise Unbalanced(f"market {market}: sizes change by {change.size}")
-        if change.cash * self.scale[market] + change.rem + change.size_idx != change.moved_in * self.scale[market]:
+        if (
+            change.cash * self.scale[market] + change.rem + change.size_idx
+            != change.moved_in * self.scale[market]
+        ):
             raise Unbalanced(f"market {market}: cash does not follow what was moved in")
         total = self.totals.setdefault(market, Totals())
         for name, value in vars(change).items():

@@ -19,12 +19,37 @@ from kernels.frames import ObservationKind, ParamKey, SettingKind, TransferKind
 from kernels.layouts import KNOBS
 from kernels.profiles import SKIP
 from relayer.core.batch import Batch, Batcher
-from tests.engine.core.builders import HOUR_NS, PRICE, SCALES, SECOND_NS, WEIGHTS, Script, array_of, genesis, views
+from tests.engine.core.builders import (
+    HOUR_NS,
+    PRICE,
+    SCALES,
+    SECOND_NS,
+    WEIGHTS,
+    Script,
+    array_of,
+    genesis,
+    views,
+)
 from tests.relayer.core.chain_accounts import Chain, Delta, OutOfOrder, Position, Unbalanced
 
 MARKETS = range(len(SCALES))
 D = {m: 10**price_exp for m, (price_exp, _) in enumerate(SCALES)}
-KINDS = ("fill", "fill", "fill", "fill", "far", "self", "close", "flip", "in", "out", "cross", "second", "hour", "hour")
+KINDS = (
+    "fill",
+    "fill",
+    "fill",
+    "fill",
+    "far",
+    "self",
+    "close",
+    "flip",
+    "in",
+    "out",
+    "cross",
+    "second",
+    "hour",
+    "hour",
+)
 EVENTS = st.lists(
     st.tuples(
         st.sampled_from(KINDS),
@@ -85,7 +110,9 @@ def opened() -> Books:
     script = genesis()
     knobs = {"valid_min": 0, "missing": SKIP}
     rows = [
-        Row(ParamKey.MARKET_KNOB, m, KNOBS.index(name), value) for m in MARKETS for name, value in knobs.items()
+        Row(ParamKey.MARKET_KNOB, m, KNOBS.index(name), value)
+        for m in MARKETS
+        for name, value in knobs.items()
     ]
     script.params(rows, change=2)
     script.deposit(0, 3 * 10**8)
@@ -164,7 +191,9 @@ def assert_equal(chain: Chain, books: Books) -> None:
 
 @given(EVENTS)
 @settings(max_examples=40)
-def test_a_chain_fed_with_net_deltas_ends_equal_to_the_books(events: list[tuple[str, int, int, int, int, int]]) -> None:
+def test_a_chain_fed_with_net_deltas_ends_equal_to_the_books(
+    events: list[tuple[str, int, int, int, int, int]],
+) -> None:
     books = opened()
     for event in events:
         step(books, event)
