@@ -23,11 +23,14 @@ from kernels import (
     funding_samples,
     funding_venues,
     int128,
+    liquidation,
+    liquidation_price,
     margin,
     orderbook,
+    sweep,
 )
 from kernels.jit import prepare
-from kernels.layouts import MARKET, TIER
+from kernels.layouts import ACCOUNT, MARKET, POSITION, TIER
 from kernels.profiles import RULE
 from kernels.venues import drift, dydx, mango
 
@@ -134,7 +137,38 @@ MARGIN: Final = (
 )
 """`godark margin`."""
 
-CALLS: Final = (*WATCH, *FUNDING, *BOOKS, *AUDIT, *MARGIN)
+RISK: Final = np.zeros(1, margin.RISK)
+POSITIONS: Final = np.zeros(1, POSITION)
+ACCOUNTS: Final = np.zeros(1, ACCOUNT)
+FLAGS: Final = np.zeros(1, np.int8)
+SWEPT: Final = (RISK, TIERS, TABLE)
+RULES_OF_TIER: Final = (TIERS, INT, INT)
+
+LIQUIDATION: Final = (
+    _integers(margin.floor_rate_e12, 5),
+    _integers(margin.ratio_e6, 2),
+    _integers(margin.unrealised_e6, 5),
+    Call(margin.put_risk, (RISK[0], *(INT,) * 7)),
+    Call(margin.index_tiers, (TIERS, TABLE)),
+    Call(margin.position_margin, (POSITIONS[0], RISK[0], TIERS, TABLE)),
+    Call(sweep.settle_positions, (POSITIONS, INT, INT, RISK)),
+    Call(sweep.list_cross, (POSITIONS, INT, INT, WORDS, WORDS)),
+    Call(sweep.account_margin, (INT, POSITIONS, WORDS, INT, INT, *SWEPT)),
+    Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS)),
+    Call(sweep.sweep_accounts, (ACCOUNTS, INT, INT, POSITIONS, WORDS, WORDS, *SWEPT, WORDS, FLAGS)),
+    Call(liquidation.order_candidates, (WORDS, WORDS, WORDS)),
+    Call(liquidation.close_size, (*(INT,) * 4, *RULES_OF_TIER, *(INT,) * 5)),
+    _integers(liquidation.closing_cost, 5),
+    _integers(liquidation.takeover, 7),
+    _integers(liquidation.deleverage_score, 4),
+    Call(liquidation.order_deleveraging, (WORDS, WORDS, INT, WORDS)),
+    Call(liquidation.deleverage, (INT, INT, WORDS, WORDS, INT, WORDS, WORDS)),
+    Call(liquidation_price.liquidation_price, (INT, INT, *RULES_OF_TIER, INT, INT)),
+    _integers(liquidation_price.bankruptcy_price, 4),
+)
+"""`godark margin --books`."""
+
+CALLS: Final = (*WATCH, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
 
 
 def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from engine.app.margin import EXAMPLE
 from tests.engine.venue import test_orderbook as orderbooks
 from tests.engine.venue import test_published as states
+from tests.relayer.verify.material import write_journal
 
 DAY_S = 1_704_067_200
 ORACLE = {"price": 2000, "price_exponent": -2, "base_atomic_resolution": -6}
@@ -142,8 +143,11 @@ def audits(folder: Path) -> list[list[str]]:
 
 
 def margins(folder: Path) -> list[list[str]]:
-    """The example of the command itself."""
-    return [["margin", "--compare", _write(folder / "account.json", json.dumps(EXAMPLE))]]
+    """The example of the command itself, and books in which a move of the marks liquidates some."""
+    (folder / "journal").mkdir()
+    write_journal(folder / "journal")
+    compared = ["margin", "--compare", _write(folder / "account.json", json.dumps(EXAMPLE))]
+    return [compared, ["margin", "--books", str(folder), "--move", "200"]]
 
 
 def all_of(folder: Path) -> list[list[str]]:
