@@ -63,6 +63,8 @@ class Family:
     requires: tuple[str, ...] = ()
     note: Callable[[], str] = str
     """What the report adds below the line of the family, once its files were checked."""
+    forget: Callable[[], object] = str
+    """Called before a run: what `note` was to tell of an earlier one goes."""
 
     def missing(self) -> str | None:
         """The first required module that does not exist."""
@@ -79,12 +81,12 @@ class Tally:
     refused: int = 0
     first_mismatch: str | None = None
     note: Callable[[], str] = str
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Vectors without a rule, by file and reason."""
 
     def count(self, where: str, outcome: Outcome) -> None:
         if isinstance(outcome, LeftOut):
-            self.left_out[f"{where.partition(': ')[0]}: {{}} of its vectors: {outcome.reason}"] += 1
+            self.left_out[where.partition(": ")[0], outcome.reason] += 1
             return
         self.total += 1
         self.matched += not isinstance(outcome, str)
@@ -121,7 +123,9 @@ class Report:
                 yield f"  {tally.note()}"
         yield from (f"malformed: {line}" for line in self.malformed)
         told = [
-            text.format(count) for tally in self.tallies.values() for text, count in tally.left_out.items()
+            f"{file}: {count} of its vectors: {reason}"
+            for tally in self.tallies.values()
+            for (file, reason), count in tally.left_out.items()
         ]
         yield from (f"not covered: {line}" for line in sorted([*self.not_covered, *told]))
         yield f"{self.passed} passed, {self.failed} failed"
@@ -152,6 +156,8 @@ def files_below(root: Path) -> Iterator[Path]:
 def run(roots: Iterable[Path], families: list[Family] | None = None) -> Report:
     """Check every file below the roots."""
     known = load_families() if families is None else families
+    for family in known:
+        family.forget()
     report = Report()
     for root in roots:
         for path in files_below(root):
