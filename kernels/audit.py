@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kernels.int128 import add_checked, mul_add_divmod
+from kernels.int128 import add_checked
 from kernels.jit import kernel
 from kernels.types import Words
 
@@ -33,18 +33,3 @@ def step_error(before: int, rate: int, after: int) -> tuple[int, int]:
     if ok == 0 or reached == -9223372036854775808:
         return 0, 0
     return add_checked(after, -reached)
-
-
-@kernel
-def payment_toward_zero(size: int, before: int, after: int, scale: int) -> tuple[int, int]:
-    """(what a position of `size` receives while its index goes from `before` to `after`, ok): minus
-    size * (after - before) / scale, rounded toward zero as venues do that carry no remainder. `scale` > 0."""
-    if before == -9223372036854775808 or size == -9223372036854775808:
-        return 0, 0
-    moved, ok = add_checked(after, -before)
-    if ok == 0:
-        return 0, 0
-    paid, rest, ok = mul_add_divmod(-size, moved, 0, scale)
-    if ok == 1 and paid < 0 and rest > 0:
-        paid += 1
-    return paid, ok

@@ -83,6 +83,15 @@ def kernel(function: F) -> F:
     return cast(F, _policy(function))
 
 
+def prepare(function: Callable[..., Any], *like: Any) -> None:
+    """Compile a kernel for arguments of the types of `like`, or load it from the cache, without running it.
+
+    What counts is the type: array dimensions, dtype, whether it may be written. Nothing with the JIT off.
+    """
+    if not JIT_DISABLED:
+        cast(Any, function).compile(tuple(numba.typeof(value) for value in like))
+
+
 def need_runtime_library() -> None:
     """For primitives that divide 128-bit integers: LLVM lowers that to a function of the compiler's runtime
     library, and calling it unloaded ends the process."""

@@ -66,7 +66,9 @@ TABLE = (
     ),
     Entry("prove", "engine.app.prove:command", "Print and check the inclusion proof of one fill."),
     Entry(
-        "margin", "engine.app.margin:command", "One account under each venue's margin rules, side by side."
+        "margin",
+        "engine.app.margin:command",
+        "One account under each venue's rules; or what books would liquidate.",
     ),
     Entry("book", "engine.app.book:command", "Rebuild the order book of a capture: best, impact, premium."),
     Entry("audit", "engine.app.audit:command", "Check another venue's published state: sums, funding steps."),

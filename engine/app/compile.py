@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 
 import click
+
+_MARK = ".complete"
 
 
 @click.command(help="Compile the kernels into the cache; silent when that is done.")
 def command() -> None:
-    from kernels.jit import cache_dir
+    from kernels.jit import config
 
-    warm = cache_dir().exists()
+    mark = Path(config.CACHE_DIR) / _MARK
+    warm = mark.exists()
+    shown = not warm and sys.stderr.isatty()
     began = time.perf_counter()
-    if not warm:
-        click.echo("godark: compiling kernels (about 20 s, once) ...", err=True, nl=not sys.stderr.isatty())
-    from engine.gateway.warm import compile_all
 
-    compile_all()
+    def progress(done: int, of: int) -> None:
+        if shown:
+            click.echo(f"\rgodark: compiling kernels: {done} of {of} ", err=True, nl=False)
+
     if not warm:
-        click.echo(f"\rgodark: kernels compiled in {time.perf_counter() - began:.0f} s{' ' * 30}", err=True)
+        click.echo("godark: compiling kernels (about 20 s, once) ...", err=True, nl=not shown)
+    from engine.app.warm import compile_everything
+
+    compile_everything(progress)
+    if not warm:
+        # Only whether a line is printed hangs on the mark: what is compiled is decided by the cache itself.
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+        start = "\r" if shown else ""
+        click.echo(
+            f"{start}godark: kernels compiled in {time.perf_counter() - began:.0f} s{' ' * 30}", err=True
+        )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
 from engine.app.funding_calculator import FORMULAS, calculate
-from engine.app.funding_compare import Charged, compare
-from engine.app.funding_file import Stretch, read_stretch
+from engine.app.funding_compare import compare
+from engine.app.funding_drift import FORM, charged_by_sides, parse_imbalance
+from engine.app.funding_file import read_stretch
 from engine.app.funding_picture import picture
+from engine.app.funding_text import as_object, as_text
 from engine.common.errors import InputFileError, UsageError
 
 _FILE = click.Path(path_type=Path)
@@ -23,6 +24,12 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--coin", help="Which coin, where a file holds several.")
 @click.option("--picture", "picture_file", type=_FILE, help="Save the sums over time as an SVG.")
+@click.option(
+    "--drift-sides",
+    metavar=FORM,
+    help="Also what Drift's longs and shorts get when so many coins stand on each side and its fee pool holds "
+    "POOL USD of FEES earned: receivers get less once the pool cannot pay. Needs a file with prices.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--calculate", "formula", help="One formula of one venue, from INPUTS; 'list' names them.")
 @click.argument("inputs", required=False)
@@ -30,13 +37,16 @@ def command(
     file: Path | None,
     coin: str | None,
     picture_file: Path | None,
+    drift_sides: str | None,
     as_json: bool,
     formula: str | None,
     inputs: str | None,
 ) -> None:
-    """What a long of one unit would have paid over a stretch of market data, by each venue's rule.
+    """What a long of constant notional would have paid over a stretch of market data, by each venue's rule.
 
-    Positive: the long pays. The profiles are those a market can follow.
+    Positive: longs pay, shorts receive. The rules are those a market can follow, each at its own interval;
+    the premiums are those of the file, so this says what a rule makes of one market, not what that market
+    would have become under it.
     """
     if formula is not None and file is None and picture_file is None:
         _calculate(formula, inputs)
@@ -45,11 +55,17 @@ def command(
         raise UsageError("name one file with --compare FILE, or one formula with --calculate NAME INPUTS")
     if picture_file is not None and picture_file.suffix != ".svg":
         raise UsageError(f"--picture {picture_file}: a picture is saved as .svg")
+    imbalance = None if drift_sides is None else parse_imbalance(drift_sides)
     stretch = read_stretch(file, coin)
     rows = compare(stretch, coin)
+    if imbalance is not None:
+        more, note = charged_by_sides(stretch, imbalance)
+        rows += more
+        stretch.notes.append(note)
+    title = f"{file.name}{f', {stretch.coin}' if stretch.coin else ''}"
     if picture_file is not None:
-        _save(picture_file, picture(rows, f"{file.name}{f', {coin}' if coin else ''}"))
-    click.echo(json.dumps(_as_object(stretch, rows)) if as_json else _as_text(stretch, rows))
+        _save(picture_file, picture(rows, title, stretch))
+    click.echo(json.dumps(as_object(stretch, rows)) if as_json else as_text(title, stretch, rows))
 
 
 def _calculate(formula: str, inputs: str | None) -> None:
@@ -70,48 +86,3 @@ def _save(file: Path, text: str) -> None:
         file.write_text(text)
     except OSError as error:
         raise InputFileError(str(file), f"cannot be written: {error.strerror}") from error
-
-
-def _percent(value_e12: int) -> str:
-    return f"{value_e12 / 10**10:+.6f} %"
-
-
-def _coin(row: Charged) -> str:
-    return "" if row.coin_e10 is None else f"{row.coin_e10 / 10**10:+,.4f}"
-
-
-def _as_text(stretch: Stretch, rows: list[Charged]) -> str:
-    lines = [
-        f"{'rule':<24}{'hours':>8}{'sum':>18}{'mean per 8 h':>18}{'largest per 8 h':>18}{'USD/coin':>16}"
-    ]
-    lines += [
-        f"{row.name:<24}{row.hours:>8}{_percent(row.sum_e12):>18}{_percent(row.mean_8h_e12):>18}"
-        f"{_percent(row.max_8h_e12):>18}{_coin(row):>16}"
-        for row in rows
-    ]
-    known = int(stretch.valid.sum())
-    lines.append(f"{len(stretch.valid)} hours, {known} with a premium; positive: a long pays")
-    if stretch.note:
-        lines.append(stretch.note)
-    return "\n".join(lines)
-
-
-def _as_object(stretch: Stretch, rows: list[Charged]) -> dict[str, Any]:
-    return {
-        "venue": stretch.venue,
-        "first_hour": stretch.first_hour,
-        "hours": len(stretch.valid),
-        "hours_with_premium": int(stretch.valid.sum()),
-        "note": stretch.note,
-        "rules": [
-            {
-                "name": row.name,
-                "hours": row.hours,
-                "sum_e12": row.sum_e12,
-                "mean_8h_e12": row.mean_8h_e12,
-                "max_8h_e12": row.max_8h_e12,
-                "usd_per_coin_e10": row.coin_e10,
-            }
-            for row in rows
-        ],
-    }

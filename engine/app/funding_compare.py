@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.app.funding_drift import charged_by_drift
 from engine.app.funding_file import Stretch
+from engine.app.funding_rows import Charged, per_8h
 from engine.common.errors import UsageError
 from kernels.funding_compare import UNPRICED, charge
 from kernels.funding_rate import interval_rate_e12
@@ -32,30 +33,13 @@ NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Charged:
-    """What one rule charges a long of one unit. Positive: the long pays.
-
-    sum_e12, mean_8h_e12 and max_8h_e12 in 1e-12 of notional; coin_e10: USD per coin in 1e-10, None without
-    prices. line: (hour since the start, sum after it) at each payment.
-    """
-
-    name: str
-    hours: int
-    sum_e12: int
-    mean_8h_e12: int
-    max_8h_e12: int
-    coin_e10: int | None
-    line: list[tuple[int, int]]
-
-
 def rules_of(profile: Profile, stretch: Stretch, coin: str | None) -> tuple[Any, NDArray[np.int64]]:
     """(RULE[r], the rule of each hour) of a venue: Hyperliquid's changed over time and differ by exchange."""
-    hours = len(stretch.premium_e12)
+    hours, coin = len(stretch.premium_e12), coin or stretch.coin
     which = np.zeros(hours, np.int64)
     if profile is not Profile.HYPERLIQUID:
         rules = [rule_row(profile)]
-    elif coin is not None and ":" in coin:
+    elif ":" in coin:
         rules = [hip3(coin.partition(":")[0])]
     else:
         starts = [start for start, _, _ in REGIMES_HYPERLIQUID]
@@ -69,7 +53,12 @@ def rules_of(profile: Profile, stretch: Stretch, coin: str | None) -> tuple[Any,
 
 
 def charged_by(profile: Profile, stretch: Stretch, coin: str | None = None) -> Charged:
-    """What a venue's rule charges over a stretch. Raises UsageError where a sum leaves its bounds."""
+    """What a venue's rule charges over a stretch. Raises UsageError where a sum leaves its bounds.
+
+    A file of Drift's averages is charged by Drift's own steps, to the unit of what it published.
+    """
+    if profile is Profile.DRIFT and stretch.venue == NAMES[Profile.DRIFT]:
+        return charged_by_drift(stretch)
     rules, which = rules_of(profile, stretch, coin)
     out = np.zeros((len(which), 3), np.int64)
     priced = bool(stretch.price_e4.any())
@@ -82,12 +71,8 @@ def charged_by(profile: Profile, stretch: Stretch, coin: str | None = None) -> C
     paid = np.flatnonzero(out[:, 0])
     line = [(int(k) + 1, int(out[k, 2])) for k in paid]
     return Charged(
-        NAMES[profile], hours, total, _per_8h(total, hours), largest, index if priced else None, line
+        NAMES[profile], hours, total, per_8h(total, hours), largest, index if priced else None, line
     )
-
-
-def _per_8h(sum_e12: int, hours: int) -> int:
-    return sum_e12 * 8 // hours if hours else 0
 
 
 def published_by(stretch: Stretch) -> Charged | None:
@@ -101,7 +86,7 @@ def published_by(stretch: Stretch) -> Charged | None:
         largest = max(largest, abs(rate) * 8 // length)
         line.append((last + 1, total))
     coin = _coin_of(stretch) if stretch.price_e4.any() else None
-    mean = _per_8h(total, hours)
+    mean = per_8h(total, hours)
     return Charged(f"{stretch.venue}, published", hours, total, mean, largest, coin, line)
 
 

@@ -30,6 +30,7 @@ Row = dict[str, str]
 class Stretch:
     """Hours of one market. Arrays have one value an hour; price is in 1e-4 USD, 0 throughout: not in the file.
 
+    oracle_e6, mark_e6: averages of index price and mark in 1e-6 USD, where the venue states them, else 0.
     published: (index of the last hour that a payment is for, hours, rate in 1e-12 of those hours).
     """
 
@@ -38,8 +39,12 @@ class Stretch:
     premium_e12: NDArray[np.int64]
     valid: NDArray[np.int64]
     price_e4: NDArray[np.int64]
+    oracle_e6: NDArray[np.int64]
+    mark_e6: NDArray[np.int64]
     published: list[tuple[int, int, int]] = field(default_factory=list)
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
+    coin: str = ""
+    """As the file names it, where it does."""
 
 
 @dataclass
@@ -51,13 +56,15 @@ class Span:
     premium_e12: int | None
     rate_e12: int | None
     price_e4: int = 0
+    averages_e6: tuple[int, int] | None = None
+    """Of the index price and of the mark, where the venue states them."""
 
 
 def read_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, Row]]]:
     """(header, numbered rows) of a CSV file, plain or gzip. Raises InputFileError."""
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise InputFileError(str(path), f"cannot be read: {error}") from error
     lines = csv.reader(io.StringIO(text))
@@ -133,8 +140,8 @@ def _drift(row: Row) -> Span:
     if oracle <= 0:
         raise ValueError("oraclePriceTwap is not positive")
     premium = _share_e12(mark - oracle, oracle)
-    rate = _share_e12(scaled(row["fundingRate"], 10**6), oracle)
-    return Span(hour_of(row["ts"], 1), 1, premium, rate, oracle // 100)
+    rate = _share_e12(scaled(row["fundingRate"], 10**9), oracle * 1000)
+    return Span(hour_of(row["ts"], 1), 1, premium, rate, oracle // 100, (oracle, mark))
 
 
 _FORMATS: list[tuple[str, set[str], Callable[[Row], Span]]] = [
@@ -149,7 +156,8 @@ _FORMATS: list[tuple[str, set[str], Callable[[Row], Span]]] = [
 _PAIR = ("_funding_mark", "_premium_index_1h")
 
 
-def _spans(path: Path, coin: str | None) -> tuple[str, list[Span]]:
+def _spans(path: Path, coin: str | None) -> tuple[str, list[Span], str]:
+    """(venue, what its rows say, the one coin or "")."""
     header, rows = read_rows(path)
     found = next(((venue, take) for venue, columns, take in _FORMATS if columns <= set(header)), None)
     if found is None:
@@ -173,7 +181,7 @@ def _spans(path: Path, coin: str | None) -> tuple[str, list[Span]]:
     if not spans:
         reason = f"no row of coin {coin}" if coin is not None and coins else "it has no rows"
         raise InputFileError(str(path), reason)
-    return venue, spans
+    return venue, spans, coin if coin is not None else "".join(coins)
 
 
 def _other_half(path: Path) -> Path:
@@ -190,23 +198,25 @@ def _other_half(path: Path) -> Path:
 
 def read_stretch(path: Path, coin: str | None = None) -> Stretch:
     """The hours of a published funding file. Raises InputFileError."""
-    venue, spans = _spans(path, coin)
-    note = ""
+    venue, spans, only = _spans(path, coin)
+    notes = []
     if venue == "Binance":
         spans += _spans(_other_half(path), coin)[1]
-        note = "premium of an hour: middle of its first and last"
+        notes.append("the premium of an hour is the middle of its first and its last")
     elif venue == "BitMEX":
-        note = "premium: the one nearest to interest that gives the published rate"
+        notes.append("premiums are not published: each is the one nearest to interest that gives the rate")
     first = min(span.end - span.hours for span in spans)
     count = max(span.end for span in spans) - first
     if not 0 < count <= HOURS_MAX or any(not 0 < span.hours <= 24 for span in spans):
         raise InputFileError(str(path), f"its times reach over {count} hours, at most {HOURS_MAX} are taken")
-    return _laid_out(venue, spans, first, count, note)
+    stretch = _laid_out(venue, spans, first, count)
+    stretch.notes, stretch.coin = notes, only
+    return stretch
 
 
-def _laid_out(venue: str, spans: list[Span], first: int, count: int, note: str) -> Stretch:
-    premium, valid, price = (np.zeros(count, np.int64) for _ in range(3))
-    out = Stretch(venue, first, premium, valid, price, note=note)
+def _laid_out(venue: str, spans: list[Span], first: int, count: int) -> Stretch:
+    premium, valid, price, oracle, mark = np.zeros((5, count), np.int64)
+    out = Stretch(venue, first, premium, valid, price, oracle, mark)
     for span in sorted(spans, key=lambda span: span.end):
         hours = slice(span.end - span.hours - first, span.end - first)
         if span.premium_e12 is not None:
@@ -216,6 +226,8 @@ def _laid_out(venue: str, spans: list[Span], first: int, count: int, note: str) 
             out.price_e4[hours] = span.price_e4
         if span.rate_e12 is not None:
             out.published.append((span.end - first - 1, span.hours, span.rate_e12))
+        if span.averages_e6 is not None:
+            out.oracle_e6[hours], out.mark_e6[hours] = span.averages_e6
     if out.price_e4.any():
         _carry_price(out.price_e4)
     return out

@@ -37,6 +37,10 @@ fees        notional_usdc; drift: taker_1e5, maker_1e5, adjustment_pct, referred
 Amounts are plain decimals as text, or whole numbers; each must be exact in every venue's units. A venue
 for which a market has no section is left out and said so. All arithmetic is exact; what exceeds int64 is
 refused by name.
+
+--books takes a data directory instead and shows what would be liquidated in it now: lowest margin ratio
+first, the part to close, its fee, prices, what insurance would pay for the whole and who would be
+deleveraged for what it cannot take. --move asks what if every mark had moved.
 """
 
 EXAMPLE: dict[str, Any] = {
@@ -103,10 +107,29 @@ EXAMPLE: dict[str, Any] = {
     help="The account to compare.",
 )
 @click.option("--example", is_flag=True, help="Print an account to start from.")
+@click.option(
+    "--books", type=click.Path(path_type=Path), metavar="DIR", help="The books of a data directory at rest."
+)
+@click.option("--move", default="0", metavar="PERCENT", help="With --books: every mark moved by so much.")
+@click.option(
+    "--fee", default="0.5", metavar="PERCENT", help="With --books: liquidation fee.", show_default=True
+)
+@click.option(
+    "--reserve",
+    default="1",
+    metavar="PERCENT",
+    help="With --books: margin that insurance keeps.",
+    show_default=True,
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, exact integers and rationals.")
-def command(path: Path | None, example: bool, as_json: bool) -> None:
-    if example == (path is not None):
-        raise UsageError("give either --compare ACCOUNT.json or --example")
+def command(
+    path: Path | None, example: bool, books: Path | None, move: str, fee: str, reserve: str, as_json: bool
+) -> None:
+    if (path is not None) + (books is not None) + example != 1:
+        raise UsageError("give one of --compare ACCOUNT.json, --books DIR or --example")
+    if books is not None:
+        _show_books(books, move, fee, reserve, as_json)
+        return
     if path is None:
         click.echo(json.dumps(EXAMPLE, indent=2))
         return
@@ -117,6 +140,32 @@ def command(path: Path | None, example: bool, as_json: bool) -> None:
         return
     for line in lines(report):
         click.echo(line)
+
+
+def _show_books(directory: Path, move: str, fee: str, reserve: str, as_json: bool) -> None:
+    from engine.app import margin_books
+
+    told = margin_books.report(
+        directory,
+        percent("--move", move, 10**6, -(10**6), 10**7),
+        percent("--fee", fee, 10**9, 0, 10**8),
+        percent("--reserve", reserve, 10**12, 0, 10**12),
+    )
+    for line in [json.dumps(told)] if as_json else margin_books.lines(told):
+        click.echo(line)
+
+
+def percent(option: str, text: str, one: int, low: int, high: int) -> int:
+    """A percentage in parts of `one`. UsageError: no plain number, too many decimals, not in low..high."""
+    try:
+        value = Fraction(text) / 100 * one
+    except (ValueError, ZeroDivisionError):
+        raise UsageError(f"{option} {text}: not a number of percent") from None
+    if value.denominator != 1 or not low <= value <= high:
+        raise UsageError(
+            f"{option} {text}: from {low * 100 // one} to {high * 100 // one}, in steps of 1/{one // 100}"
+        )
+    return int(value)
 
 
 def compare(path: Path) -> dict[str, Any]:

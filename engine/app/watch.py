@@ -260,10 +260,7 @@ class Lives:
 
 
 def load_kernels() -> None:
-    """Run every kernel that watching needs once, so that none is compiled while others wait."""
-    from engine.gateway.warm import compile_all
+    """Load every kernel that watching needs, so that none is compiled while others wait."""
+    from engine.app.warm import WATCH, load
 
-    compile_all()
-    market = np.zeros(1, MARKET)[0]
-    residual_is_zero(market)
-    premium_e12(1, 1)
+    load(WATCH)

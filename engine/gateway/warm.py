@@ -16,7 +16,7 @@ from engine.journal.reader import Cursor, JournalReader
 from engine.journal.recovery import judge_tail
 from engine.journal.writer import JournalWriter
 from kernels import frames as f
-from kernels import groups
+from kernels import groups, slots
 from kernels.admission import new_gate, remember
 from kernels.crc32c import chain_frames, first_bad_frame, seal_frames, words_of
 from kernels.frames import FRAME, Source, Template
@@ -86,6 +86,10 @@ def compile_all() -> None:
     session.take(group, 0, [])
     machine = Machine(capacity=64)
     machine.apply(views_of(frames), 0, len(frames))
+    # Books that grow are indexed anew, in the middle of a group.
+    books, number = machine.books, machine.state.number
+    slots.index_accounts(books.account_table, books.accounts, number("accounts"))
+    slots.index_positions(books.position_table, books.positions, number("positions"))
     with tempfile.TemporaryDirectory(prefix="godark-warm-") as scratch:
         _warm_journal(Path(scratch), frames)
 

@@ -14,7 +14,8 @@ import numpy as np
 from engine.common.errors import InputFileError
 from engine.venue.columns import split_header
 from engine.venue.textfile import first_line, open_text
-from kernels.audit import market_sums, payment_toward_zero, step_error
+from kernels.audit import market_sums, step_error
+from kernels.funding_venues import drift_payment
 
 PAYMENT_UNITS_MAX: Final = 4
 """A row may hold several settlements, each rounded toward zero: so many 1e-6 USDC it may differ."""
@@ -33,8 +34,6 @@ _KNOWN: Final = {
     MARKETS: {"base_long_1e9", "quote_asset_amount_1e6"},
     POSITIONS: {"user", "base_asset_amount", "quote_asset_amount", "lp_shares"},
 }
-_PAYMENT_SCALE: Final = 10**12
-"""Base in 1e-9, index in 1e-9, quote in 1e-6."""
 
 
 class Finding(NamedTuple):
@@ -99,8 +98,9 @@ def _settlements(path: Path) -> Iterator[Finding]:
                 "delta_cumulative_perp_funding_1e6_onchain",
             )
         )
-        ours, ok = payment_toward_zero(size, at, to, _PAYMENT_SCALE)
-        if ok == 0:
+        moved, ok1 = step_error(at, 0, to)
+        ours, ok2 = drift_payment(moved, size)
+        if ok1 == 0 or ok2 == 0:
             raise InputFileError(str(path), "holds numbers beyond 64 bits", row)
         yield Finding(row, "funding paid", paid - int(ours))
 

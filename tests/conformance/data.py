@@ -94,14 +94,14 @@ class DataFile:
                 data = stream.read(limit_bytes + 1)
             if len(data) > limit_bytes:
                 raise Malformed(f"larger than {limit_bytes} bytes")
-            return data.decode()
+            return data.decode("utf-8-sig")
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
             raise Malformed(_first_line(fault)) from fault
 
     def _lines(self) -> Iterator[str]:
         try:
-            with self._open() as stream:
-                yield from io.TextIOWrapper(stream, encoding="utf-8", newline="")
+            with self._open() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+                yield from text
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as fault:
             raise Malformed(_first_line(fault)) from fault
 

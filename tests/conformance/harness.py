@@ -9,12 +9,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from engine.common.errors import InputFileError
 from tests.conformance.data import DataFile, Malformed
+from tests.conformance.not_covered import reason_of
 
 DOCUMENTATION = {".md", ".txt", ".rst"}
 
@@ -31,14 +34,23 @@ class Refusal:
 
 
 REFUSED = Refusal()
-Outcome = str | Refusal | None
+
+
+class LeftOut(NamedTuple):
+    """A row that no rule covers, and why: neither passed nor failed, but told."""
+
+    reason: str
+
+
+Outcome = str | Refusal | LeftOut | None
 
 
 @dataclass(frozen=True)
 class Family:
     """How one kind of data is recognised, taken apart and recomputed.
 
-    `check` returns None where the product agrees, REFUSED where it rightly refused, else what differs.
+    `check` returns None where the product agrees, REFUSED where it rightly refused, LeftOut where no rule
+    covers the vector, else what differs.
     `reaches` names the product command or module that is exercised; `requires` names modules without which
     the family is not covered yet.
     """
@@ -51,6 +63,8 @@ class Family:
     requires: tuple[str, ...] = ()
     note: Callable[[], str] = str
     """What the report adds below the line of the family, once its files were checked."""
+    forget: Callable[[], object] = str
+    """Called before a run: what `note` was to tell of an earlier one goes."""
 
     def missing(self) -> str | None:
         """The first required module that does not exist."""
@@ -67,8 +81,13 @@ class Tally:
     refused: int = 0
     first_mismatch: str | None = None
     note: Callable[[], str] = str
+    left_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Vectors without a rule, by file and reason."""
 
     def count(self, where: str, outcome: Outcome) -> None:
+        if isinstance(outcome, LeftOut):
+            self.left_out[where.partition(": ")[0], outcome.reason] += 1
+            return
         self.total += 1
         self.matched += not isinstance(outcome, str)
         self.refused += isinstance(outcome, Refusal)
@@ -94,7 +113,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The report, its last line the sum."""
-        for name in sorted(self.tallies):
+        for name in sorted(name for name, tally in self.tallies.items() if tally.total):
             tally = self.tallies[name]
             apart = f", {tally.refused} by refusal" if tally.refused else ""
             yield f"{name} {tally.matched}/{tally.total}{apart} ({tally.reaches})"
@@ -103,7 +122,12 @@ class Report:
             if tally.note():
                 yield f"  {tally.note()}"
         yield from (f"malformed: {line}" for line in self.malformed)
-        yield from (f"not covered: {line}" for line in self.not_covered)
+        told = [
+            f"{file}: {count} of its vectors: {reason}"
+            for tally in self.tallies.values()
+            for (file, reason), count in tally.left_out.items()
+        ]
+        yield from (f"not covered: {line}" for line in sorted([*self.not_covered, *told]))
         yield f"{self.passed} passed, {self.failed} failed"
 
 
@@ -132,6 +156,8 @@ def files_below(root: Path) -> Iterator[Path]:
 def run(roots: Iterable[Path], families: list[Family] | None = None) -> Report:
     """Check every file below the roots."""
     known = load_families() if families is None else families
+    for family in known:
+        family.forget()
     report = Report()
     for root in roots:
         for path in files_below(root):
@@ -144,11 +170,10 @@ def run(roots: Iterable[Path], families: list[Family] | None = None) -> Report:
 
 
 def _check_file(file: DataFile, shown: str, known: list[Family], report: Report) -> None:
-    named = file.family  # also parses a document, so that a malformed one fails whoever claims it
+    reason = reason_of(file)  # also parses a document, so that a malformed one fails whoever claims it
     family = next((candidate for candidate in known if candidate.claims(file)), None)
     if family is None:
         file.drain()
-        reason = f"unknown family {named}" if named else f"unknown {file.kind}"
         report.not_covered.append(f"{shown}: {reason}")
         return
     absent = family.missing()
@@ -156,13 +181,13 @@ def _check_file(file: DataFile, shown: str, known: list[Family], report: Report)
         report.not_covered.append(f"{shown}: {family.name} needs {absent}")
         return
     tally = report.tallies.setdefault(family.name, Tally(family.reaches, note=family.note))
-    before = tally.total
+    before = tally.total + tally.left_out.total()
     try:
         for label, content in family.vectors(file):
             tally.count(f"{shown}: {label}", _outcome(family, content))
     except Exception as fault:
         tally.count(shown, f"malformed: {_named(fault)}")
-    if tally.total == before:
+    if tally.total + tally.left_out.total() == before:
         tally.count(shown, "malformed: it holds no vectors")
 
 
@@ -174,6 +199,10 @@ def _outcome(family: Family, content: Any) -> Outcome:
 
 
 def _named(fault: Exception) -> str:
+    """Our own errors in their words, without the path, which stands before them; others with their type."""
+    if isinstance(fault, InputFileError):
+        row, reason = fault.context["row"], fault.context["reason"]
+        return str(reason) if row is None else f"row {row}: {reason}"
     text = " ".join(str(fault).split())
     return text if isinstance(fault, Malformed) else f"{type(fault).__name__}: {text}"
 

@@ -96,14 +96,14 @@ def test_premium_rows(dex: str, bid: str, ask: str, published: str, fits: bool) 
 
 def test_drift_rows_match_to_the_unit() -> None:
     row = {"markPriceTwap": "84.652352", "oraclePriceTwap": "84.693889", "fundingRate": "-0.001024958"}
-    assert funding_market.check_drift(row) is None
-    assert funding_market.check_drift(row | {"fundingRate": "-0.001024959"}) is not None
+    assert funding_market.check_drift((row, (33,))) is None
+    assert funding_market.check_drift((row | {"fundingRate": "-0.001024959"}, (33,))) is not None
 
 
 def test_a_binance_row_lies_between_its_bars() -> None:
     bars = [{"low": "0.0010", "high": "0.0020"}] * 8
     for published, fits in (("0.0005", True), ("0.0015", True), ("0.00049", False), ("0.00151", False)):
-        assert (funding_market.check_binance((8, 464_000, published, bars)) is None) == fits
+        assert (funding_market.check_binance((8, published, bars, "BTC")) is None) == fits
 
 
 VALUES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [

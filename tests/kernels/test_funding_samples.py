@@ -159,6 +159,20 @@ def test_drift_payment(rate: int, base: int) -> None:
     assert run(funding_venues.drift_payment, rate, base) == ((paid, 1) if fine else (0, 0))
 
 
+@given(small, small)
+def test_a_drift_payment_is_odd_in_the_size(rate: int, base: int) -> None:
+    here, there = (run(funding_venues.drift_payment, rate, size) for size in (base, -base))
+    assert here[1] == there[1] == 1
+    assert here[0] == -there[0]
+
+
+@pytest.mark.parametrize(
+    ("base", "moved", "paid"), [(3, 5, -1), (-3, 5, 1), (3, -5, 1), (1, 5, 0), (2, 5, -1), (3, 3, 0)]
+)
+def test_drift_payments_by_hand(base: int, moved: int, paid: int) -> None:
+    assert run(funding_venues.drift_payment, moved, base * 10**11) == (paid, 1)
+
+
 @given(small, small, st.integers(0, 10**14), st.integers(-(10**14), 0), unsigned, st.integers(0, 10**12))
 def test_drift_sides(rate: int, net: int, longs: int, shorts: int, fee: int, pool: int) -> None:
     got = run(funding_venues.drift_sides, rate, net, longs, shorts, fee, pool)

@@ -31,7 +31,9 @@ def _safe(path: Path) -> Iterator[Any]:
     try:
         yield from read_events(path)
     except InputFileError as fault:
-        raise Malformed(str(fault)) from fault
+        row = fault.context["row"]
+        where = "" if row is None else f"row {row}: "
+        raise Malformed(f"{where}{fault.context['reason']}") from fault
 
 
 def _chain(path: Path) -> list[Path] | None:

@@ -27,7 +27,6 @@ def _claims_positions(file: DataFile) -> bool:
 
 
 def _vectors(file: DataFile) -> Iterator[Vector]:
-    _exact.pop(file.name, None)
     for finding in published.audit(file.path):
         yield Vector(f"row {finding.row}: {finding.rule}", (file.name, finding))
 
@@ -70,6 +69,7 @@ FAMILIES = [
         _vectors,
         _check_payment,
         note=_note,
+        forget=_exact.clear,
     ),
     Family("R7 drift whole exchange", "godark audit", _claims(published.MARKETS), _vectors, _check),
     Family(

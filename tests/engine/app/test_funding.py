@@ -14,7 +14,9 @@ import pytest
 from engine.app.cli import execute
 from engine.app.funding_calculator import FORMULAS, Refused, calculate
 from engine.app.funding_compare import charged_by, compare
+from engine.app.funding_drift import charged_by_sides, parse_imbalance
 from engine.app.funding_file import read_stretch
+from engine.app.funding_picture import rounds
 from kernels.profiles import Profile
 
 SHARED = Path(os.environ.get("GODARK_SHARED", Path(__file__).parents[3].parent / "shared"))
@@ -83,6 +85,8 @@ def test_an_exchange_on_hyperliquid_has_a_multiplier(tmp_path: Path) -> None:
     file = write(tmp_path / "dexes.csv", "coin,time_s,funding_rate,premium_8dp", *lines)
     sums = [by_name(file, coin)["Hyperliquid"].sum_e12 for coin in coins]
     assert sums == [8 * 10**8 // 8, 48 * 10**7 // 8]
+    alone = write(tmp_path / "alone.csv", "coin,time_s,funding_rate,premium_8dp", lines[1])
+    assert by_name(alone)["Hyperliquid"].sum_e12 == sums[1]
 
 
 def test_prices_give_a_sum_per_coin(tmp_path: Path) -> None:
@@ -95,6 +99,70 @@ def test_prices_give_a_sum_per_coin(tmp_path: Path) -> None:
     assert rows["dYdX v4"].sum_e12 == 10**9
     assert rows["dYdX v4"].coin_e10 == 2 * 10**9
     assert rows["Drift, published"].sum_e12 == 8 * 62_500_000
+
+
+def averages(path: Path, hours: list[tuple[str, str, str]]) -> Path:
+    rows = [f"{EIGHT + 3600 * k},{rate},{oracle},{mark}" for k, (rate, oracle, mark) in enumerate(hours, 1)]
+    return write(path, "ts,fundingRate,oraclePriceTwap,markPriceTwap", *rows)
+
+
+def test_drift_is_charged_in_its_own_steps(tmp_path: Path) -> None:
+    """(200.5 - 200 + 200 / 5000) / 24 and, past 1/33 of the price, 190 // 33 / 24, both cut to 1e-9."""
+    file = averages(tmp_path / "d.csv", [("0.0225", "200", "200.5"), ("-0.239898958", "190", "170.000001")])
+    ours, theirs = by_name(file)["Drift"], by_name(file)["Drift, published"]
+    rates_e9 = 22_500_000, -(190 * 10**6 // 33 * 1000 // 24)
+    assert ours.coin_e10 == 10 * sum(rates_e9)
+    assert ours.sum_e12 == theirs.sum_e12 == 112_500_000 - 239_898_958 * 10**12 // (190 * 10**9)
+    assert ours.hours == 2
+
+
+def test_drift_receivers_get_what_the_pool_can_bear(tmp_path: Path) -> None:
+    """Longs of 100 pay 0.0225 each; shorts of 900 share that and, in the first hour, a third of 3 USD."""
+    file = averages(tmp_path / "d.csv", [("0.0225", "200", "200.5")] * 2)
+    (longs, shorts), note = charged_by_sides(read_stretch(file), parse_imbalance("100,900,3,0"))
+    paid_e6 = 100 * 22_500
+    first = (paid_e6 + 10**6 - 1) * 10**12 // (900 * 10**9)
+    second = (paid_e6 + 2 * 10**6 // 3 - 1) * 10**12 // (900 * 10**9)
+    assert longs.coin_e10 == 2 * 22_500_000 * 10
+    assert shorts.coin_e10 == (first + second) * 10
+    assert "in 2 of 2 hours" in note and "from 3.00 to 1.33 USD" in note
+    (longs, shorts), note = charged_by_sides(read_stretch(file), parse_imbalance("100,900,3000,0"))
+    assert longs.line == shorts.line and "in 0 of 2 hours" in note
+
+
+def test_drift_sides_of_a_file_of_another_venue_use_its_prices(tmp_path: Path) -> None:
+    rows = [f"{EIGHT + 28_800 * k}.0,100,0.0007" for k in (1, 2)]
+    file = write(tmp_path / "b.csv", "timestamp,close,funding_rate", *rows)
+    (longs, _), _ = charged_by_sides(read_stretch(file), parse_imbalance("1,1,0,0"))
+    assert longs.hours == 16
+    # A premium of 0.12 % of 100, and 100 / 5000, over 24: USD per coin and hour.
+    assert longs.coin_e10 == 16 * (140_000 * 1000 // 24) * 10
+
+
+def test_hours_without_a_premium_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = hourly(tmp_path / "whole.csv", ["0.001"] * 8).read_text().splitlines()
+    file = write(tmp_path / "gap.csv", *lines[:4], *lines[6:])
+    assert execute(["funding", "--compare", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "gap.csv: Hyperliquid, 2024-01-01 00:00 to 2024-01-01 08:00 UTC, 8 hours" in text
+    assert "known in 6 hours, missing from 2024-01-01 03:00 (2 h)\n" in text
+    assert "+ longs pay shorts" in text
+    assert "the file has no prices" in text
+    assert execute(["funding", "--compare", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["missing"] == [{"first_hour": EIGHT // 3600 + 3, "hours": 2}]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "levels"),
+    [
+        (0, 0, [0]),
+        (-3, 4, [-2, 0, 2, 4]),
+        (0, 7 * 10**10, [k * 2 * 10**10 for k in range(4)]),
+        (-13 * 10**11, 3 * 10**11, [-10 * 10**11, -5 * 10**11, 0]),
+    ],
+)
+def test_levels_of_a_picture_are_round(low: int, high: int, levels: list[int]) -> None:
+    assert rounds(low, high) == levels
 
 
 def test_binance_needs_both_files(tmp_path: Path) -> None:
@@ -148,6 +216,9 @@ def test_a_wrong_file_is_told_in_one_line(
         (["--compare", "absent.csv"], "cannot be read"),
         (["--compare", "absent.csv", "--calculate", "dydx_int_mean"], "name one file"),
         (["--compare", "absent.csv", "--picture", "a.bmp"], "saved as .svg"),
+        (["--compare", "absent.csv", "--drift-sides", "1,2,3"], "give LONGS,SHORTS,POOL,FEES"),
+        (["--compare", "absent.csv", "--drift-sides", "1,2,3,x"], "'x' is not a decimal"),
+        (["--compare", "absent.csv", "--drift-sides", "1,-2,3,0"], "no number is below 0"),
         (["--calculate", "nonsense", "{}"], "no formula 'nonsense'"),
         (["--calculate", "dydx_int_mean", "{"], "not JSON"),
         (["--calculate", "dydx_int_mean", "[]"], "not a JSON object"),
@@ -184,6 +255,12 @@ def test_text_json_and_picture_say_the_same(tmp_path: Path, capsys: pytest.Captu
     words = [element.text for element in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert set(names) <= set(words)
     assert any(word and "day.csv" in word for word in words)
+
+
+def test_drift_sides_need_prices(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = hourly(tmp_path / "day.csv", ["0.001"])
+    assert execute(["funding", "--compare", str(file), "--drift-sides", "1,1,0,0"]) == 2
+    assert "has no prices" in capsys.readouterr().err
 
 
 def test_a_picture_that_cannot_be_written_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,11 +339,11 @@ def test_worked_examples(inputs: dict[str, Any], answer: dict[str, str]) -> None
     [
         ("hl_funding_BTC_2024_2025.csv.gz", Profile.HYPERLIQUID, 1),
         ("hl_full_HYPE_2024_2026.csv.gz", Profile.HYPERLIQUID, 100),
-        ("drift_funding_SOL_PERP.csv.gz", Profile.DRIFT, 1_000),
+        ("drift_funding_SOL_PERP.csv.gz", Profile.DRIFT, 0),
     ],
 )
 def test_published_sums(name: str, rule: Profile, per_row_e12: int) -> None:
-    """A venue's own rule comes to what it published; Drift's caps and thousandths per price unit apart."""
+    """A venue's own rule comes to what it published; Drift's to the unit."""
     if not (MARKET / name).is_file():
         pytest.skip(f"{MARKET / name} is absent: set GODARK_SHARED to check against published data")
     stretch = read_stretch(MARKET / name)

@@ -239,7 +239,7 @@ def test_what_is_no_account(text: str, tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_a_wrong_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["margin"]) == 2
-    assert "give either --compare ACCOUNT.json or --example" in capsys.readouterr().err
+    assert "give one of --compare ACCOUNT.json, --books DIR or --example" in capsys.readouterr().err
     assert execute(["margin", "--compare", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err == f"godark: {tmp_path / 'none.json'}: No such file or directory\n"
     huge = tmp_path / "huge.json"

@@ -1,0 +1,186 @@
+"""The one list of what `godark` commands call compiled, with the types of every call.
+
+`godark compile` goes through it at set-up, so that nothing is compiled while somebody waits. The engine's own
+way of a frame is run on throw-away data instead (`engine.gateway.warm`), as the engine does before it serves.
+Not in it: `godark bench` and `godark test`, which measure and check compiling itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from engine.gateway.warm import compile_all
+from kernels import (
+    audit,
+    book,
+    funding,
+    funding_compare,
+    funding_premium,
+    funding_rate,
+    funding_samples,
+    funding_venues,
+    int128,
+    liquidation,
+    liquidation_price,
+    margin,
+    orderbook,
+    sweep,
+)
+from kernels.jit import prepare
+from kernels.layouts import ACCOUNT, MARKET, POSITION, TIER
+from kernels.profiles import RULE
+from kernels.venues import drift, dydx, mango
+
+
+class Call(NamedTuple):
+    """A kernel and arguments like those it is called with: their types are the signature."""
+
+    kernel: Callable[..., Any]
+    like: tuple[Any, ...]
+
+
+def _integers(kernel: Callable[..., Any], count: int) -> Call:
+    return Call(kernel, (INT,) * count)
+
+
+INT: Final = np.int64(0)
+WORDS: Final = np.zeros(1, np.int64)
+TABLE: Final = np.zeros((1, 1), np.int64)
+LEVELS: Final = np.zeros((2, 1, 2), np.int64)
+BOOK: Final = np.zeros(1, orderbook.BOOK)[0]
+HELD: Final = np.zeros(1, dydx.POSITION)
+TIERS: Final = np.zeros(1, TIER)
+RULES: Final = np.zeros(1, RULE)
+RULE_ROW: Final = RULES[0]
+MARKET_ROW: Final = np.zeros(1, MARKET)[0]
+
+WATCH: Final = (
+    Call(book.residual_is_zero, (MARKET_ROW,)),
+    _integers(funding.premium_e12, 2),
+    Call(funding_rate.interval_rate_e12, (MARKET_ROW, *(INT,) * 5)),
+)
+"""`godark demo`."""
+
+FUNDING: Final = (
+    Call(funding_compare.charge, (RULES, WORDS, INT, WORDS, WORDS, WORDS, TABLE)),
+    Call(funding_rate.rate_of_mean, (RULE_ROW, INT)),
+    Call(funding_rate.interval_rate_e12, (RULE_ROW, *(INT,) * 5)),
+    _integers(funding_premium.share_e12, 3),
+    Call(funding_samples.median, (WORDS, INT)),
+    Call(funding_samples.padded_mean, (WORDS, INT, INT)),
+    Call(funding_samples.padded_median, (WORDS, INT, INT)),
+    Call(funding_samples.running_difference, (WORDS, WORDS, WORDS)),
+    Call(funding_samples.trim_tails, (WORDS, INT, INT)),
+    Call(funding_samples.twap_step, (WORDS, WORDS, TABLE, INT, INT)),
+    _integers(funding_venues.difference_payment, 6),
+    _integers(funding_venues.drift_rate_e9, 5),
+    _integers(funding_venues.drift_sides, 6),
+    _integers(funding_venues.drift_spread_limit, 2),
+    _integers(funding_venues.index_step_ppm, 5),
+    _integers(funding_venues.margin_bound, 3),
+    Call(funding_venues.settle_together, (WORDS, WORDS)),
+    _integers(funding_venues.settlement_ppm, 3),
+    _integers(funding_venues.times, 2),
+    _integers(int128.mul_div_floor, 3),
+    _integers(int128.mul_div_trunc, 3),
+)
+"""`godark funding`."""
+
+BOOKS: Final = (
+    Call(orderbook.apply_snapshot, (LEVELS, BOOK, TABLE, INT)),
+    Call(orderbook.apply_update, (LEVELS, BOOK, TABLE, INT, INT, INT)),
+    Call(orderbook.best, (LEVELS, BOOK)),
+    Call(orderbook.book_premium_ppm, (LEVELS, BOOK, INT, INT, INT, INT)),
+    Call(orderbook.impact_price, (LEVELS, BOOK, INT, INT, INT)),
+    Call(orderbook.linear_levels, (LEVELS, BOOK, INT, LEVELS)),
+    _integers(funding_premium.premium_of_source, 7),
+)
+"""`godark book`."""
+
+AUDIT: Final = (
+    Call(audit.market_sums, (WORDS, WORDS)),
+    _integers(audit.step_error, 3),
+    _integers(funding_venues.drift_payment, 2),
+)
+"""`godark audit`."""
+
+MARGIN: Final = (
+    _integers(book.close_out, 3),
+    _integers(book.fee_of, 2),
+    _integers(book.next_cost, 4),
+    _integers(book.requirement, 5),
+    _integers(book.size_limit, 3),
+    _integers(book.value_floor, 4),
+    Call(margin.initial_rate_e12, (TIERS, INT)),
+    Call(margin.tier_of, (TIERS, INT)),
+    _integers(drift.base_to_cover_shortage, 6),
+    _integers(drift.insurance_fee, 7),
+    _integers(drift.is_liquidatable, 2),
+    _integers(drift.margin_requirement, 4),
+    _integers(drift.position_update, 6),
+    _integers(drift.socialised_loss_rate, 3),
+    _integers(drift.trade_fees, 7),
+    _integers(drift.unrealised_pnl, 3),
+    Call(dydx.account_totals, (INT, HELD)),
+    Call(dydx.bankruptcy_quote, (INT, HELD, INT, INT)),
+    Call(dydx.fillable_price, (INT, HELD, INT, INT, INT, WORDS, WORDS)),
+    Call(dydx.insurance_delta, (INT, HELD, INT, INT, INT, INT, INT)),
+    _integers(dydx.is_liquidatable, 2),
+    _integers(dydx.margin_requirement, 8),
+    _integers(dydx.open_interest_delta, 4),
+    _integers(mango.break_even, 2),
+    _integers(mango.trade, 6),
+    _integers(mango.unsettled_pnl, 5),
+)
+"""`godark margin`."""
+
+RISK: Final = np.zeros(1, margin.RISK)
+POSITIONS: Final = np.zeros(1, POSITION)
+ACCOUNTS: Final = np.zeros(1, ACCOUNT)
+FLAGS: Final = np.zeros(1, np.int8)
+SWEPT: Final = (RISK, TIERS, TABLE)
+RULES_OF_TIER: Final = (TIERS, INT, INT)
+
+LIQUIDATION: Final = (
+    _integers(margin.floor_rate_e12, 5),
+    _integers(margin.ratio_e6, 2),
+    _integers(margin.unrealised_e6, 5),
+    Call(margin.put_risk, (RISK[0], *(INT,) * 7)),
+    Call(margin.index_tiers, (TIERS, TABLE)),
+    Call(margin.position_margin, (POSITIONS[0], RISK[0], TIERS, TABLE)),
+    Call(sweep.settle_positions, (POSITIONS, INT, INT, RISK)),
+    Call(sweep.list_cross, (POSITIONS, INT, INT, WORDS, WORDS)),
+    Call(sweep.account_margin, (INT, POSITIONS, WORDS, INT, INT, *SWEPT)),
+    Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS)),
+    Call(sweep.sweep_accounts, (ACCOUNTS, INT, INT, POSITIONS, WORDS, WORDS, *SWEPT, WORDS, FLAGS)),
+    Call(liquidation.order_candidates, (WORDS, WORDS, WORDS)),
+    Call(liquidation.close_size, (*(INT,) * 4, *RULES_OF_TIER, *(INT,) * 5)),
+    _integers(liquidation.closing_cost, 5),
+    _integers(liquidation.takeover, 7),
+    _integers(liquidation.deleverage_score, 4),
+    Call(liquidation.order_deleveraging, (WORDS, WORDS, INT, WORDS)),
+    Call(liquidation.deleverage, (INT, INT, WORDS, WORDS, INT, WORDS, WORDS)),
+    Call(liquidation_price.liquidation_price, (INT, INT, *RULES_OF_TIER, INT, INT)),
+    _integers(liquidation_price.bankruptcy_price, 4),
+)
+"""`godark margin --books`."""
+
+CALLS: Final = (*WATCH, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
+
+
+def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """Compile these calls and the engine's way of a frame, or load them from the cache. `progress` is told
+    (done, of how many) after each step."""
+    compile_all()
+    progress(1, 1 + len(calls))
+    for done, call in enumerate(calls, 2):
+        prepare(call.kernel, *call.like)
+        progress(done, 1 + len(calls))
+
+
+def compile_everything(progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """All that any command needs."""
+    load(CALLS, progress)
