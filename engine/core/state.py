@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from kernels import layouts, slots
 from kernels.frames import PARAM
+from kernels.oracle import VOTE
+from kernels.oracle_rules import ORACLE
 
 RULES = 1
 """The newest rules this build can fold. Only an `upgrade` frame changes the rules in force."""
@@ -26,7 +28,8 @@ _START_POSITIONS = 1 << 12
 class Books(NamedTuple):
     """The arrays that kernels work on. Witness, hash tables and scratch are not part of the digest.
 
-    outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0.
+    outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0. votes, reasons:
+    of the last second that sampled, provider k of market m at m * 16 + k; reasons are `oracle.REASONS`.
     """
 
     meta: NDArray[np.void]
@@ -35,6 +38,7 @@ class Books(NamedTuple):
     positions: NDArray[np.void]
     markets: NDArray[np.void]
     feeds: NDArray[np.void]
+    oracles: NDArray[np.void]
     tiers: NDArray[np.void]
     refusals: NDArray[np.void]
     outbox: NDArray[np.int64]
@@ -43,6 +47,8 @@ class Books(NamedTuple):
     account_table: NDArray[np.int64]
     position_table: NDArray[np.int64]
     order: NDArray[np.int64]
+    votes: NDArray[np.void]
+    reasons: NDArray[np.int64]
 
 
 class Section(NamedTuple):
@@ -64,6 +70,7 @@ class State:
             positions=zeros(_START_POSITIONS, layouts.POSITION),
             markets=zeros(layouts.MAX_MARKETS, layouts.MARKET),
             feeds=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, layouts.FEED),
+            oracles=zeros(layouts.MAX_MARKETS, ORACLE),
             tiers=zeros(layouts.MAX_TIERS, layouts.TIER),
             refusals=zeros(layouts.MAX_OPEN_REFUSALS, layouts.OPEN_REFUSAL),
             outbox=zeros((layouts.OUTBOX_SLOTS, 8), np.int64),
@@ -72,6 +79,8 @@ class State:
             account_table=np.full(4 * _START_ACCOUNTS, slots.EMPTY, np.int64),
             position_table=np.full(4 * _START_POSITIONS, slots.EMPTY, np.int64),
             order=zeros(layouts.FEED_SLOTS, np.int64),
+            votes=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, VOTE),
+            reasons=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, np.int64),
         )
         meta = self.books.meta[0]
         meta["rules"] = RULES
@@ -108,6 +117,7 @@ class State:
             Section("positions", b.positions[: n("positions")]),
             Section("markets", b.markets[: n("markets")]),
             Section("feeds", b.feeds[: n("markets") * layouts.FEED_SLOTS]),
+            Section("oracles", b.oracles[: n("markets")]),
             Section("tiers", b.tiers),
             Section("refusals", b.refusals[: n("open_refusals")]),
             Section("outbox", b.outbox[: min(n("outputs"), layouts.OUTBOX_SLOTS)]),

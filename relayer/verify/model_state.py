@@ -9,6 +9,7 @@ from typing import NamedTuple
 from kernels.frames import Refusal, Template
 from kernels.layouts import LIMIT, MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
 from relayer.verify.model_frames import encode
+from relayer.verify.model_oracle import Oracle
 
 
 class Leg(NamedTuple):
@@ -176,6 +177,7 @@ class Tables:
     markets: dict[int, Market] = field(default_factory=dict)
     tiers: dict[int, Tier] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
+    oracles: dict[int, Oracle] = field(default_factory=dict)
 
     def trial(self) -> Tables:
         """A copy to try rows on."""
@@ -187,6 +189,7 @@ class Tables:
             {n: copy.copy(market) for n, market in self.markets.items()},
             {n: copy.copy(tier) for n, tier in self.tiers.items()},
             {n: dict(providers) for n, providers in self.weights.items()},
+            {n: copy.copy(oracle) for n, oracle in self.oracles.items()},
         )
 
 
@@ -214,7 +217,10 @@ class Meta:
 
 @dataclass(slots=True)
 class Ledger:
-    """The whole state. `positions` is in the order of first touch; account 0 is the insurance fund."""
+    """The whole state. `positions` is in the order of first touch; account 0 is the insurance fund.
+
+    `reasons`: market → provider → why its vote did not count in the last second; not part of the digest.
+    """
 
     meta: Meta = field(default_factory=Meta)
     tables: Tables = field(default_factory=Tables)
@@ -225,6 +231,7 @@ class Ledger:
     slots: dict[tuple[int, int], int] = field(default_factory=dict)
     open: dict[int, set[int]] = field(default_factory=dict)
     feeds: dict[int, dict[int, Feed]] = field(default_factory=dict)
+    reasons: dict[int, dict[int, int]] = field(default_factory=dict)
     refusals: list[Open] = field(default_factory=list)
     outputs: int = 0
     outbox: list[bytes] = field(default_factory=list)

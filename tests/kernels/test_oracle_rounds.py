@@ -71,17 +71,17 @@ def _reason(votes: Rows, rules: Rows, reference: int, band: int, now_ns: int) ->
 
 
 @kernel
-def _tally(rows: Rows, order: Words, reference: int) -> tuple[int, int, int]:
+def _tally(rows: Rows, order: Words, reference: int, witness_ppm: int) -> tuple[int, int, int]:
     votes = 0
     for k in range(SLOTS):
         if rows[k]["weight"] > 0:
             oracle.insert_vote(rows, 0, order, votes, k)
             votes += 1
-    return oracle.tally(rows, 0, order, votes, reference)
+    return oracle.tally(rows, 0, order, votes, reference, witness_ppm)
 
 
-def tally(votes: list[FullVote], reference: int = 0) -> tuple[int, int, int]:
-    return run(_tally, rows_of(votes), np.zeros(SLOTS, np.int64), reference)
+def tally(votes: list[FullVote], reference: int = 0, witness_ppm: int = 2_500) -> tuple[int, int, int]:
+    return run(_tally, rows_of(votes), np.zeros(SLOTS, np.int64), reference, witness_ppm)
 
 
 LATE = NOW - 10 * SECOND
@@ -227,9 +227,10 @@ fair = st.builds(
 references = st.one_of(st.just(0), on_scale)
 
 
-@given(st.lists(fair, max_size=13), references)
-def test_tally_against_the_twin(votes: list[FullVote], reference: int) -> None:
-    assert tally(votes, reference) == oracle_twin.tally(dict(enumerate(votes)), reference)
+@given(st.lists(fair, max_size=13), references, st.sampled_from([0, 2_500, 10**6]))
+def test_tally_against_the_twin(votes: list[FullVote], reference: int, witness_ppm: int) -> None:
+    got = tally(votes, reference, witness_ppm)
+    assert got == oracle_twin.tally(dict(enumerate(votes)), reference, witness_ppm)
 
 
 @given(st.lists(fair, min_size=3, max_size=9), references, st.randoms(use_true_random=False))
