@@ -240,4 +240,16 @@ def _market_contradiction(books: Books, n: int, highest: np.void) -> str | None:
     weights = [int(books.feeds[n * FEED_SLOTS + k]["weight"]) for k in range(MAX_PROVIDERS)]
     if not any(weights):
         return f"market {n} has no price feed"
+    return _lone_feed_fault(books, n, [k for k, weight in enumerate(weights) if weight])
+
+
+def _lone_feed_fault(books: Books, n: int, voters: list[int]) -> str | None:
+    """One provider alone: only the primary may be, and its first price needs somebody's word for it."""
+    if len(voters) > 1:
+        return None
+    if voters != [0]:
+        return f"market {n}: provider {voters[0]} may not be alone, only provider 0, the primary"
+    oracle = books.oracles[n]
+    if not int(oracle["alone"]) and not int(oracle["reference"]):
+        return f"market {n}: provider 0 alone sets no first price: give it a witness, or set alone to 1"
     return None

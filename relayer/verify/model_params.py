@@ -149,7 +149,9 @@ def require_consistent(tables: Tables) -> None:
         require(0 < market.leverage_max <= margin[-1].max_leverage)
         require(market.band_e6 > 0)
         require(rule_is_sound(market))
-        require(any(tables.weights.get(n, {}).values()))
+        voters = [k for k, weight in tables.weights.get(n, {}).items() if weight]
+        oracle = tables.oracles[n]
+        require(len(voters) > 1 or (voters == [0] and bool(oracle.alone or oracle.reference)))
 
 
 def first_wrong_row(tables: Tables, rows: list[Any]) -> int | None:
