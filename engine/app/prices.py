@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from engine.app.options import settings_options
 from engine.common.errors import UsageError
@@ -25,7 +26,7 @@ from engine.core.views import views_of
 from engine.journal.head import HeadPage
 from engine.journal.reader import JournalReader, check_witness
 from engine.journal.segment import list_segments
-from kernels.frames import TICK, Template, TickKind
+from kernels.frames import OBSERVATION, TICK, ObservationKind, Refusal, Template, TickKind
 from kernels.layouts import (
     FEED_SLOTS,
     MARKET_FROZEN,
@@ -65,12 +66,13 @@ class PricedSecond(NamedTuple):
     mark: Decimal
     state: int
     votes: list[Heard]
+    refused: list[tuple[int, str]]  # observations since the second before: provider, why the books took none
 
     @property
     def clean(self) -> bool:
-        """A price was agreed on, and every provider's vote counted."""
+        """A price was agreed on, every provider's vote counted, and no observation was refused."""
         agreed = self.status not in (STATUS_NONE, STATUS_HELD)
-        return agreed and all(vote.reason == PASSES for vote in self.votes)
+        return agreed and not self.refused and all(vote.reason == PASSES for vote in self.votes)
 
 
 def symbol_of(market: np.void) -> str:
@@ -87,6 +89,7 @@ def priced_seconds(
     JournalDamaged, WitnessMismatch: the journal is not what the engine wrote.
     """
     machine, reader = Machine(), JournalReader(directory)
+    refused: dict[int, list[tuple[int, str]]] = {}
     try:
         while len((chunk := reader.read(upto)).frames):
             check_witness(chunk.witness, machine.witness, reader.cursor.position)
@@ -96,17 +99,40 @@ def priced_seconds(
             wanted = is_second & (ticks["now_ns"] >= from_ns) & (ticks["now_ns"] <= to_ns)
             for tick in np.flatnonzero(wanted).tolist():
                 applied = machine.apply(views, at, tick + 1)
+                _note_refused(refused, frames[at:tick], is_second[at:tick], applied.results["refusal"])
                 at = tick + 1
                 if applied.results["refusal"][-1] == 0:
-                    yield from _markets_now(machine)
-            machine.apply(views, at, len(frames))
+                    yield from _markets_now(machine, refused)
+                    refused.clear()
+            applied = machine.apply(views, at, len(frames))
+            _note_refused(refused, frames[at:], is_second[at:], applied.results["refusal"])
             if machine.state.number("now_ns") > to_ns:
                 return
     finally:
         reader.close()
 
 
-def _markets_now(machine: Machine) -> Iterator[PricedSecond]:
+def _note_refused(
+    into: dict[int, list[tuple[int, str]]],
+    frames: NDArray[np.void],
+    is_second: NDArray[np.bool_],
+    refusals: NDArray[np.int32],
+) -> None:
+    """Remember, by market, what providers said since the last second and the books refused."""
+    ends = np.flatnonzero(is_second)
+    if len(ends):  # seconds that nobody asked for
+        into.clear()
+        frames, refusals = frames[ends[-1] :], refusals[ends[-1] :]
+    seen, refusals = frames.view(OBSERVATION), refusals[: len(frames)]
+    is_vote = (frames["template"] == int(Template.OBSERVATION)) & (
+        seen["kind"] == int(ObservationKind.ORACLE)
+    )
+    for at in np.flatnonzero(is_vote & (refusals != 0)).tolist():
+        why = Refusal(int(refusals[at])).name
+        into.setdefault(int(frames[at]["market"]), []).append((int(seen[at]["feed"]), why))
+
+
+def _markets_now(machine: Machine, refused: dict[int, list[tuple[int, str]]]) -> Iterator[PricedSecond]:
     books, now_ns = machine.books, machine.state.number("now_ns")
     for m in range(machine.state.number("markets")):
         market = books.markets[m]
@@ -140,6 +166,7 @@ def _markets_now(machine: Machine) -> Iterator[PricedSecond]:
             usd(market["mark"]),
             int(market["state"]),
             votes,
+            refused.get(m, []),
         )
 
 
@@ -216,6 +243,7 @@ def as_object(second: PricedSecond) -> dict[str, Any]:
             }
             for vote in second.votes
         ],
+        "refused": [{"provider": provider, "reason": why} for provider, why in second.refused],
     }
 
 
@@ -236,4 +264,5 @@ def lines_of(second: PricedSecond) -> list[str]:
         if vote.age_ns is not None:
             said = f"{vote.price:f} ± {vote.conf:f}, {Decimal(vote.age_ns // 10**6).scaleb(-3):f} s old"
         out.append(f"{'':<20}provider {vote.provider}: {REASONS[vote.reason]} ({said})")
+    out += [f"{'':<20}provider {provider}: refused, {why}" for provider, why in second.refused]
     return out

@@ -16,7 +16,7 @@ from engine.app.prices import priced_seconds
 from engine.core.apply import Machine
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import TickKind
-from kernels.layouts import STATUS_HELD, STATUS_OK, STATUS_TWO
+from kernels.layouts import PRICE_MAX, STATUS_HELD, STATUS_OK, STATUS_TWO
 from kernels.oracle import PASSES, REASONS, TOO_FAR, TOO_OLD
 from tests.engine.core.builders import PRICE, SECOND_NS, array_of, genesis
 from tests.engine.journal.material import append, open_writer
@@ -33,7 +33,9 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     script.observe(PRICE * 2, feed=1, conf=7)
     script.observe(PRICE + 4, feed=2)
     script.seconds(5)
+    script.observe(PRICE_MAX + 1, feed=2)
     script.tick(script.now_ns + 9 * SECOND_NS, TickKind.OPEN)
+    script.observe(PRICE, feed=9)
     script.seconds(1)
     frames = array_of(script.frames)
     seal_frames(words_of(frames), 0, len(frames))
@@ -69,6 +71,7 @@ def test_every_second_and_market_once_with_each_reason(data_dir: Path) -> None:
     assert [s.price for s in record[:3]] == [USD, USD + 2, USD + 2]
     far = record[1].votes[1]
     assert (far.weight, far.price, far.conf, far.age_ns) == (2, 2 * USD, 7, SECOND_NS)
+    assert [s.refused for s in record] == [[]] * 6 + [[(2, "OBSERVATION_INVALID"), (9, "UNKNOWN_FEED")]]
     assert [s.clean for s in record] == [True] + [False] * 6
 
 
@@ -79,6 +82,7 @@ def test_a_stretch_is_the_same_as_in_the_whole(data_dir: Path) -> None:
         priced_seconds(data_dir / "journal", from_ns=start + 2 * SECOND_NS, to_ns=start + 3 * SECOND_NS)
     )
     assert part == [s for s in whole if 2 <= (s.now_ns - start) // SECOND_NS <= 3] and len(part) == 6
+    assert list(priced_seconds(data_dir / "journal", from_ns=start + 15 * SECOND_NS)) == whole[-3:]
     assert list(priced_seconds(data_dir / "journal", upto=0)) == []
 
 
@@ -90,6 +94,7 @@ def test_lines_for_people(run: Report) -> None:
     assert "M0 provider 1: 3 s too far from the last good price" in lines
     assert "M0 provider 1: 3 s older than the age limit" in lines
     assert "M0 provider 0: 4 s passes" in lines
+    assert any(line.strip() == "provider 2: refused, OBSERVATION_INVALID" for line in lines)
     assert any("HELD" in line and "reduce-only" in line for line in lines)
     assert not any(line.startswith("M1") for line in lines)
 
@@ -102,6 +107,7 @@ def test_objects_for_machines(run: Report) -> None:
     assert Decimal(rows[0]["price"]) == USD.scaleb(-9) and rows[0]["state"] == []
     assert [p["counts"] for p in rows[0]["providers"]] == [True, True]
     last = rows[-1]
+    assert last["refused"] == []
     assert (last["status"], last["state"]) == ("HELD", ["reduce-only"])
     assert last["providers"][0] == {
         "provider": 0,
