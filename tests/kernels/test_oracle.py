@@ -213,6 +213,14 @@ def test_rescale_breaks_ties_to_even(value: int, scaled: int) -> None:
     assert run(oracle.rescale, value, -1) == (scaled, 1)
 
 
+@pytest.mark.parametrize(
+    ("value", "shift", "scaled"),
+    [(7 * 10**18, -18, (7, 1)), (3, 18, (3 * 10**18, 1)), (5, 0, (5, 1)), (1, 19, (0, 0)), (1, -19, (0, 0))],
+)
+def test_rescale_at_its_largest_shifts(value: int, shift: int, scaled: tuple[int, int]) -> None:
+    assert run(oracle.rescale, value, shift) == scaled
+
+
 @pytest.mark.parametrize("n", range(19))
 def test_power10(n: int) -> None:
     assert run(oracle.power10, n) == 10**n
