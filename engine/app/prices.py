@@ -252,11 +252,11 @@ def lines_of(second: PricedSecond) -> list[str]:
     at = datetime.fromtimestamp(second.now_ns // _SECOND_NS, UTC).strftime("%Y-%m-%d %H:%M:%S")
     counted = sum(vote.reason == PASSES for vote in second.votes)
     state = ", ".join(_states(second.state)) or "open"
-    head = (
-        f"{at} {second.symbol:<8} {STATUSES[second.status]:<7} {second.price:f} ± {second.conf:f}"
-        f"  mark {second.mark:f}  {counted} of {len(second.votes)} count  {state}"
-    )
-    out = [head]
+    price = "no price yet"
+    if second.price:
+        price = f"{second.price:f} ± {second.conf:f}  mark {second.mark:f}"
+    count = f"{counted} of {len(second.votes)} count"
+    out = [f"{at} {second.symbol:<8} {STATUSES[second.status]:<7} {price}  {count}  {state}"]
     for vote in second.votes:
         if vote.reason == PASSES:
             continue

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from engine.app.cli import execute
-from engine.app.prices import priced_seconds
+from engine.app.prices import Heard, PricedSecond, as_object, lines_of, priced_seconds
 from engine.core.apply import Machine
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import TickKind
-from kernels.layouts import PRICE_MAX, STATUS_HELD, STATUS_OK, STATUS_TWO
-from kernels.oracle import PASSES, REASONS, TOO_FAR, TOO_OLD
+from kernels.layouts import PRICE_MAX, STATUS_HELD, STATUS_NONE, STATUS_OK, STATUS_TWO
+from kernels.oracle import NO_TIME, PASSES, REASONS, TOO_FAR, TOO_OLD
 from tests.engine.core.builders import PRICE, SECOND_NS, array_of, genesis
 from tests.engine.journal.material import append, open_writer
 
@@ -97,6 +97,15 @@ def test_lines_for_people(run: Report) -> None:
     assert any(line.strip() == "provider 2: refused, OBSERVATION_INVALID" for line in lines)
     assert any("HELD" in line and "reduce-only" in line for line in lines)
     assert not any(line.startswith("M1") for line in lines)
+
+
+def test_a_market_without_a_price_says_so() -> None:
+    silent = Heard(0, 1, NO_TIME, Decimal(0), Decimal(0), None)
+    second = PricedSecond(10**18, "NEW", STATUS_NONE, *[Decimal(0)] * 3, 0, [silent], [])
+    head, *rest = lines_of(second)
+    assert head == "2001-09-09 01:46:40 NEW      NONE    no price yet  0 of 1 count  open"
+    assert [line.strip() for line in rest] == ["provider 0: no publish time (nothing said)"]
+    assert as_object(second)["providers"][0]["age_ns"] is None
 
 
 def test_objects_for_machines(run: Report) -> None:
