@@ -215,7 +215,7 @@ def test_rescale_breaks_ties_to_even(value: int, scaled: int) -> None:
 
 @pytest.mark.parametrize(
     ("value", "shift", "scaled"),
-    [(7 * 10**18, -18, (7, 1)), (3, 18, (3 * 10**18, 1)), (5, 0, (5, 1)), (1, 19, (0, 0)), (1, -19, (0, 0))],
+    [(7 * 10**18, -18, (7, 1)), (3, 18, (3 * 10**18, 1)), (5, 0, (5, 1)), (0, 19, (0, 0)), (0, -19, (0, 0))],
 )
 def test_rescale_at_its_largest_shifts(value: int, shift: int, scaled: tuple[int, int]) -> None:
     assert run(oracle.rescale, value, shift) == scaled
