@@ -123,6 +123,11 @@ def at(second: int, *prices: int) -> list[FullVote]:
     return [GOOD._replace(publish_ns=NOW + second * SECOND, price=p * 10**6) for p in prices]
 
 
+def test_what_never_had_a_price_is_not_held_however_early_it_is() -> None:
+    """Time 5 is within the hold limit of time 0, which is no reference's time."""
+    assert Rounds().one([], 5) == (twins.NONE, 0, 0)
+
+
 def test_a_lone_primary_needs_a_reference() -> None:
     rounds = Rounds()
     assert rounds.one(at(0, 300), NOW) == (twins.NONE, 0, 0)
