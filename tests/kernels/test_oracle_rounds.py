@@ -123,6 +123,26 @@ def at(second: int, *prices: int) -> list[FullVote]:
     return [GOOD._replace(publish_ns=NOW + second * SECOND, price=p * 10**6) for p in prices]
 
 
+def test_witnesses_that_disagree_near_the_reference_end_the_agreement_on_a_jump() -> None:
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    rounds.one(at(1, 400, 400, 400), NOW + SECOND)
+    assert int(rounds.states[0]["agreements"]) == 1
+    assert rounds.one(at(2, 300, 302), NOW + 2 * SECOND)[0] == HELD
+    assert int(rounds.states[0]["agreements"]) == 0
+
+
+def test_one_near_and_one_far_that_witness_each_other_are_agreed() -> None:
+    """In a band of 1 ppm the second is too far from the reference, and yet within 25 bps of the first."""
+    rounds = Rounds(Rules(band_ppm=1, band_ppm_s=0, rearm=1))
+    rounds.one(at(0, 300, 300, 300), NOW)
+    votes = [
+        GOOD._replace(publish_ns=NOW + SECOND),
+        GOOD._replace(publish_ns=NOW + SECOND, price=300_100_000),
+    ]
+    assert rounds.one(votes, NOW + SECOND)[:2] == (twins.TWO, 300_000_000)
+
+
 def test_what_never_had_a_price_is_not_held_however_early_it_is() -> None:
     """Time 5 is within the hold limit of time 0, which is no reference's time."""
     assert Rounds().one([], 5) == (twins.NONE, 0, 0)
