@@ -119,6 +119,17 @@ def test_an_exact_tie_clamps_the_reference(reference: int, price: int) -> None:
     assert tally(votes, reference * 10**6) == (twins.OK, price * 10**6, conf)
 
 
+def test_the_upper_side_of_a_tie_is_read_from_its_own_provider_and_market() -> None:
+    """Four of weight 1, rising by provider: a tie between the second and the third, whose confidence is wider."""
+    votes = [GOOD._replace(price=300_000_000 + k * 1_000, conf=k * 10) for k in range(4)]
+    assert tally(votes, 300_001_500) == (twins.OK, 300_001_500, 20)
+    assert tally(votes, 1) == (twins.OK, 300_001_000, 20)
+    assert tally(votes) == (twins.OK, 300_001_000, 10)
+    rounds = Rounds(markets=2)
+    rounds.states[1]["reference"] = rounds.twins[1].reference = 300_001_500
+    assert rounds.decide([[], votes], NOW)[1] == (twins.OK, 300_001_500, 20)
+
+
 def at(second: int, *prices: int) -> list[FullVote]:
     return [GOOD._replace(publish_ns=NOW + second * SECOND, price=p * 10**6) for p in prices]
 
