@@ -45,7 +45,10 @@ def genesis(markets: int, *, observation_age_ns: int = 10 * 10**9, start_ns: int
     rows = exchange_rows(observation_age_ns=observation_age_ns)
     for market in range(markets):
         price_exp = price_exp_of(market)
-        rows += market_rows(market, f"M{market}", price_exp=price_exp, lot_exp=0, leverage=1)
+        name = f"M{market}"
+        rows += market_rows(
+            market, name, price_exp=price_exp, lot_exp=0, leverage=1, price_age_ns=observation_age_ns
+        )
     staged = stage(rows, change=1, not_before_ns=0, first_seq=1)
     return np.concatenate([staged.view(FRAME), open_tick(start_ns, 1).view(FRAME)])
 

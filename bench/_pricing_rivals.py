@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.state import Books
-from kernels.layouts import FEED_SLOTS
-from kernels.oracle import SKEW_NS
+from kernels.oracle_rounds import VOTE_SLOTS
+from relayer.verify.model_oracle import Oracle, Vote, decide
 
 Key = tuple[int, int]
 Rows = list[tuple[int, int, int, Decimal, Decimal]]
@@ -109,49 +108,17 @@ def books_balance(books: Books, fills: NDArray[np.void]) -> bool:
     return bool((net[used["market"], used["account"]] == used["size"]).all())
 
 
-class Vote(NamedTuple):
-    """One provider's observation of a feed."""
-
-    provider: int
-    weight: int
-    price: int
-    conf: int
-
-
-def plain_consensus(votes: list[Vote]) -> tuple[int, int, int]:
-    """(status, price, conf) of votes, by provider, that have passed the gates: MONEY.md and oracles.md."""
-    if not votes or (len(votes) == 1 and votes[0].provider != 0):
-        return 0, 0, 0
-    if len(votes) == 1:
-        return 3, votes[0].price, votes[0].conf
-    if len(votes) == 2:
-        first, second = votes
-        band = max(first.conf + second.conf, first.price * 25 // 10_000)
-        return (0, 0, 0) if abs(first.price - second.price) > band else (2, first.price, first.conf)
-    total = sum(vote.weight for vote in votes)
-    status = 1 if 2 * max(vote.weight for vote in votes) < total else 2
-    reached = 0
-    for vote in sorted(votes, key=lambda vote: (vote.price, vote.provider)):
-        reached += vote.weight
-        if 2 * reached >= total:
-            return status, vote.price, vote.conf
-    raise AssertionError("weights never reach half their sum")
-
-
-def plain_votes(rows: list[tuple[int, int, int, int, int]], now_ns: int, age_ns: int) -> list[Vote]:
-    """The observations (weight, publish_ns, price, conf, slot) of one feed that may vote."""
-    votes = []
-    for provider, (weight, publish_ns, price, conf, _) in enumerate(rows):
-        fresh = 0 < publish_ns <= now_ns + SKEW_NS and now_ns - publish_ns <= age_ns
-        if weight > 0 and fresh and 10**7 <= price <= 9 * 10**9 and 0 <= conf * 50 <= price:
-            votes.append(Vote(provider, weight, price, conf))
-    return votes
-
-
-def plain_feeds(feeds: NDArray[np.void], now_ns: int, age_ns: int) -> list[tuple[int, int, int]]:
-    """Consensus of FEED[n * 16] in plain integers."""
-    rows = feeds.tolist()
-    return [
-        plain_consensus(plain_votes(rows[at : at + FEED_SLOTS - 3], now_ns, age_ns))
-        for at in range(0, len(rows), FEED_SLOTS)
-    ]
+def plain_rounds(
+    votes: NDArray[np.void], rules: NDArray[np.void], states: NDArray[np.void], now_ns: int
+) -> list[tuple[int, int, int]]:
+    """(status, price, conf) of every market in plain integers. votes: VOTE[n * 16]; states: ORACLE_STATE[n],
+    left as they are."""
+    rows = votes[["weight", "publish_ns", "price", "conf"]].tolist()
+    by_name = dict(zip(rules.dtype.names or (), rules[0].tolist(), strict=True))
+    out = []
+    for m, state in enumerate(states.tolist()):
+        oracle = Oracle(**by_name, **dict(zip(states.dtype.names or (), state, strict=True)))
+        heard = {k: Vote(*row) for k, row in enumerate(rows[m * VOTE_SLOTS : (m + 1) * VOTE_SLOTS])}
+        verdict, _ = decide(heard, oracle, now_ns)
+        out.append((verdict.status, verdict.price, verdict.conf))
+    return out

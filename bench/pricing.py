@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench._fills import CHUNK, Traders, feed, fills_of, opened
-from bench._pricing_rivals import DecimalBooks, books_balance, fill_rows, plain_feeds
+from bench._pricing_rivals import DecimalBooks, books_balance, fill_rows, plain_rounds
 from bench._ticks import Clock
 from bench.harness import Budget, best_of
 from engine.core.apply import Machine
@@ -20,9 +20,10 @@ from kernels.book import residual_is_zero
 from kernels.frames import Template
 from kernels.int128 import by_constant, mul_div_floor, mul_div_floor_by
 from kernels.jit import kernel
-from kernels.layouts import FEED, FEED_SLOTS, PRICE_MAX, PRICE_MIN
-from kernels.oracle import consensus
-from kernels.types import Rows, Words
+from kernels.layouts import PRICE_MAX, PRICE_MIN
+from kernels.oracle import VOTE, starting_rules
+from kernels.oracle_rounds import CONSENSUS, ORACLE_STATE, VOTE_SLOTS, decide_all
+from kernels.types import Words
 from relayer.verify.model import Model
 
 MARKETS = 8
@@ -79,13 +80,6 @@ def _floating(a: Words, b: Words, divisor: float, out: Words) -> None:
     """The same in float64: wrong wherever the product has over 53 bits."""
     for i in range(a.shape[0]):
         out[i] = int(np.floor(float(a[i]) * float(b[i]) / divisor))
-
-
-@kernel
-def _all_feeds(feeds: Rows, now_ns: int, age_ns: int, order: Words, out: Words) -> None:
-    """out[k] = (status, price, conf) of feed k. feeds: FEED[n * 16]; out: int64[n, 3]."""
-    for k in range(out.shape[0]):
-        out[k, 0], out[k, 1], out[k, 2] = consensus(feeds, k, now_ns, age_ns, order)
 
 
 def multiply_divide(products: int, slow_products: int) -> Iterator[Budget]:
@@ -283,35 +277,48 @@ def _ticks_of_model(markets: int, seconds: int) -> tuple[float, bool]:
     return spent / seconds / markets * 1e6, right
 
 
-def seeded_feeds(count: int, providers: int) -> NDArray[np.void]:
-    """FEED[count * 16]: near prices, some stale, some unsure, some far off, some from the future."""
+def seeded_votes(count: int, providers: int) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """(VOTE[count * 16], ORACLE_STATE[count] before the round): near prices, some stale, some unsure, some far
+    off, some from the future; most markets have a last good price, of up to three seconds ago."""
     random = np.random.default_rng(3)
-    feeds = np.zeros((count, FEED_SLOTS), FEED)
-    seen = feeds[:, :providers]
+    votes = np.zeros((count, VOTE_SLOTS), VOTE)
+    seen = votes[:, :providers]
     centre = random.integers(2 * PRICE_MIN, PRICE_MAX // 2, (count, 1))
     seen["weight"] = random.integers(1, 4, seen.shape)
     seen["price"] = centre + centre * random.integers(-3000, 3000, seen.shape) // 10**6
+    seen["price"] += seen["price"] // 4 * (random.random(seen.shape) < 0.02)
     seen["conf"] = seen["price"] // random.choice(
         (20, 1000, 2000, 4000), seen.shape, p=(0.05, 0.35, 0.3, 0.3)
     )
     seen["publish_ns"] = _NOW_NS - random.integers(-(10**9) // 2, _AGE_NS + 10**9, seen.shape)
-    return feeds.reshape(-1)
+    votes["samples"] = votes["valid"] = 1
+    states = np.zeros(count, ORACLE_STATE)
+    states["reference"] = centre[:, 0] * (random.random(count) < 0.9)
+    states["reference_ns"] = _NOW_NS - 10**9 * random.integers(1, 4, count)
+    return votes.reshape(-1), states
 
 
 def feeds_per_second(count: int, providers: int) -> Iterator[Budget]:
-    """Consensus of so many feeds of `providers` each in one call."""
-    feeds = seeded_feeds(count, providers)
-    order, out = np.zeros(FEED_SLOTS, np.int64), np.zeros((count, 3), np.int64)
-    seconds = best_of(lambda: _all_feeds(feeds, _NOW_NS, _AGE_NS, order, out), 9)
+    """One round of so many markets of `providers` each in one call, by the rule that the engine's tick uses."""
+    votes, before = seeded_votes(count, providers)
+    rules, states = starting_rules(), before.copy()
+    order, reasons = np.zeros(VOTE_SLOTS, np.int64), np.zeros(len(votes), np.int64)
+    out = np.zeros(count, CONSENSUS)
+    seconds = float("inf")
+    for _ in range(9):
+        states[:] = before
+        began = time.perf_counter()
+        decide_all(votes, rules[0], states, _NOW_NS, order, reasons, out)
+        seconds = min(seconds, time.perf_counter() - began)
     began = time.perf_counter()
-    plain = plain_feeds(feeds, _NOW_NS, _AGE_NS)
+    plain = plain_rounds(votes, rules, before, _NOW_NS)
     plain_s = time.perf_counter() - began
     yield Budget(
         name=f"consensus, {providers} providers a feed",
         figure=count / seconds,
         unit="feeds/s",
         goal="≥ 5000000",
-        answer_checked=plain == [tuple(row) for row in out.tolist()],
+        answer_checked=plain == out.tolist(),
         ratios={"plain Python integers": plain_s / seconds},
         sizes={str(count): count / seconds, "observations": count * providers / seconds},
     )

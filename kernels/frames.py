@@ -140,6 +140,7 @@ class ParamKey(enum.IntEnum):
     FEED = 25
     MARKET_PROFILE = 30
     MARKET_KNOB = 31
+    MARKET_ORACLE = 32
 
 
 class Refusal(enum.IntEnum):

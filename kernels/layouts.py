@@ -28,7 +28,7 @@ LIMIT = 1 << 61
 NOTIONAL_LIMIT_E6 = 1 << 60
 """No position is worth more than this (N below) at the largest on-scale price; `size_max` of a market follows.
 
-Why nothing wraps in engine/core/{booking,accounts,cross,funding}.py: int64 ends at 4L = 8N.
+Why nothing wraps in engine/core/{booking,accounts,cross,prices,funding}.py: int64 ends at 4L = 8N.
 
 1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
    Quote, worth (down) and notional (up) are at most N, an integer, in any rounding. Fee rates are below 1 and
@@ -52,6 +52,8 @@ Why nothing wraps in engine/core/{booking,accounts,cross,funding}.py: int64 ends
 7. A tick: prices are below 2**34, so (mid - oracle) * 10**6 and price * 10**6 are below 2**54; price * rate *
    seconds is taken in 128 bits, and an index that would leave +-L stays where it is.
    A second's premium is at most 5 % = 5 * 10**10: their sum holds 1.8 * 10**8 samples.
+   Rounds: votes and references are prices (below 2**34), shares at most 10**6 ppm, so price * share < 2**54;
+   13 weights of at most 10**6; bands are taken in 128 bits and saturate; a held confidence stops at PRICE_MAX.
 8. Sequences, ordinals, nonces, epochs and counters rise by one a frame: 2**63 frames are out of reach.
 
 tests/engine/core/test_bounds.py runs 2 to 4 at these bounds, where one unit more would be told.

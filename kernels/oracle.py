@@ -12,8 +12,6 @@ import numpy as np
 from kernels.int128 import divmod128, mul_add_divmod, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel
 from kernels.layouts import (
-    FEED_SLOTS,
-    MAX_PROVIDERS,
     PRICE_MAX,
     PRICE_MIN,
     STATUS_NONE,
@@ -69,6 +67,8 @@ ORACLE_RULES = np.dtype(
         ("samples_min", "<i8"),
         ("rearm", "<i8"),  # agreements in a row after which a jump is believed
         ("hold_ns", "<i8"),
+        ("witness_ppm", "<i8"),  # two providers agree within the larger of this and their confidences
+        ("alone", "<i8"),  # 1: a primary alone may set the first price
     ]
 )
 """Bounds that keep every product below within int64: times in 0 .. 2**61, shares in 0 .. 10**9 ppm."""
@@ -76,11 +76,11 @@ _LARGEST = 9_223_372_036_854_775_807
 
 
 def starting_rules() -> Rows:
-    """ORACLE_RULES[1] with the starting values: 10 s, 2 %, 10 % + 5 bps/s, hold 300 s, 3 agreements."""
+    """ORACLE_RULES[1] with the starting values: 10 s, 2 %, 10 % + 5 bps/s, 25 bps, hold 300 s, 3 agreements."""
     rules = np.zeros(1, ORACLE_RULES)
     rules["skew_ns"], rules["age_ns"], rules["hold_ns"] = SKEW_NS, 10 * 10**9, 300 * 10**9
     rules["conf_ppm"], rules["band_ppm"], rules["band_ppm_s"] = CONF_LIMIT_PPM, 100_000, 500
-    rules["samples_min"], rules["rearm"] = 1, 3
+    rules["samples_min"], rules["rearm"], rules["witness_ppm"] = 1, 3, WITNESS_BAND_PPM
     return rules
 
 
@@ -209,17 +209,6 @@ def vote_reason(vote: Record, rules: Record, reference: int, band: int, now_ns: 
 
 
 @kernel
-def gate(feed: Record, now_ns: int, age_ns: int) -> int:
-    """1 if this observation may vote at `now_ns`: it has a weight, a price on scale, is neither from the
-    future (but for `SKEW_NS`) nor older than `age_ns`, and its confidence is narrow enough."""
-    if feed["weight"] <= 0 or feed["weight"] > WEIGHT_MAX:
-        return 0
-    if time_reason(feed["publish_ns"], now_ns, SKEW_NS, age_ns) != PASSES:
-        return 0
-    return 1 if price_reason(feed["price"], feed["conf"], CONF_LIMIT_PPM) == PASSES else 0
-
-
-@kernel
 def insert_vote(rows: Rows, base: int, order: Words, votes: int, k: int) -> None:
     """Put provider `k` among the first `votes` of `order`, which are sorted by price, then number."""
     price = rows[base + k]["price"]
@@ -231,37 +220,24 @@ def insert_vote(rows: Rows, base: int, order: Words, votes: int, k: int) -> None
 
 
 @kernel
-def consensus(feeds: Rows, market: int, now_ns: int, age_ns: int, order: Words) -> tuple[int, int, int]:
-    """(status, price, conf) of one market from its providers' observations, with no reference: `tally`.
-
-    feeds: FEED[markets * 16]; order: int64[16], scratch.
-    """
-    base = market * FEED_SLOTS
-    votes = 0
-    for k in range(MAX_PROVIDERS):
-        if gate(feeds[base + k], now_ns, age_ns) == 1:
-            insert_vote(feeds, base, order, votes, k)
-            votes += 1
-    return tally(feeds, base, order, votes, 0)
-
-
-@kernel
-def tally(rows: Rows, base: int, order: Words, votes: int, reference: int) -> tuple[int, int, int]:
+def tally(
+    rows: Rows, base: int, order: Words, votes: int, reference: int, witness_ppm: int
+) -> tuple[int, int, int]:
     """(status, price, conf) of the votes that passed: rows[base + order[i]], i < `votes`, sorted by price.
 
     Three or more: weighted median, the first price whose cumulated weight reaches half. Where a cut halves
     the weight exactly, any price between its two sides is a median: the one nearest to `reference`, or the
     lower side without one (0), with the wider of the two confidences (the lower side's without reference).
     OK unless one vote has half the weight, then only TWO. Two: the lower-numbered provider is primary, the
-    other its witness; disagreement beyond max(sum of confidences, 25 bps) has no price. One: provider 0,
-    the primary, only. rows: VOTE or FEED.
+    other its witness; disagreement beyond max(sum of confidences, `witness_ppm` of the primary's price, down)
+    has no price. One: provider 0, the primary, only. rows: VOTE.
     """
     if votes == 0 or (votes == 1 and order[0] != 0):
         return STATUS_NONE, 0, 0
     if votes == 1:
         return STATUS_PRIMARY, rows[base]["price"], rows[base]["conf"]
     if votes == 2:
-        return _witnessed(rows, base, min(order[0], order[1]), max(order[0], order[1]))
+        return _witnessed(rows, base, min(order[0], order[1]), max(order[0], order[1]), witness_ppm)
     total = 0
     heaviest = 0
     for i in range(votes):
@@ -283,11 +259,11 @@ def tally(rows: Rows, base: int, order: Words, votes: int, reference: int) -> tu
 
 
 @kernel
-def _witnessed(feeds: Rows, base: int, primary: int, witness: int) -> tuple[int, int, int]:
-    price = feeds[base + primary]["price"]
-    other = feeds[base + witness]["price"]
-    conf = feeds[base + primary]["conf"]
-    band = max(conf + feeds[base + witness]["conf"], price * WITNESS_BAND_PPM // 1_000_000)
+def _witnessed(votes: Rows, base: int, primary: int, witness: int, witness_ppm: int) -> tuple[int, int, int]:
+    price = votes[base + primary]["price"]
+    other = votes[base + witness]["price"]
+    conf = votes[base + primary]["conf"]
+    band = max(conf + votes[base + witness]["conf"], price * witness_ppm // 1_000_000)
     if abs(price - other) > band:
         return STATUS_NONE, 0, 0
     return STATUS_TWO, price, conf

@@ -74,7 +74,7 @@ def hear_jump(
             insert_vote(votes, base, order, count, k)
             count += 1
             newest_ns = max(newest_ns, vote["publish_ns"])
-    status, price, conf = tally(votes, base, order, count, state["reference"])
+    status, price, conf = tally(votes, base, order, count, state["reference"], rules["witness_ppm"])
     if status != STATUS_OK and status != STATUS_TWO:
         state["agreements"] = 0
         return STATUS_NONE, 0, 0
@@ -99,15 +99,16 @@ def decide(
 
     votes: VOTE[markets * 16]; state: its ORACLE_STATE row; reasons: int64[markets * 16]; order: int64[16],
     scratch. The votes near the reference decide if they outweigh those too far from it; otherwise there may
-    have been a jump (`hear_jump`). A primary alone needs a reference. Without a decision the last good price
-    is HELD, its confidence wider by `band_ppm_s` for every second, until `hold_ns` is over: then NONE.
+    have been a jump (`hear_jump`). A primary alone needs a reference, or `alone`. Without a decision the last
+    good price is HELD, its confidence wider by `band_ppm_s` for every second, until `hold_ns` is over: then
+    NONE.
     """
     base = market * VOTE_SLOTS
     passed, near, far = hear_votes(votes, base, rules, state, now_ns, order, reasons)
     if near > far:
-        status, price, conf = tally(votes, base, order, passed, state["reference"])
+        status, price, conf = tally(votes, base, order, passed, state["reference"], rules["witness_ppm"])
         state["agreements"] = 0
-        if status == STATUS_PRIMARY and state["reference"] == 0:
+        if status == STATUS_PRIMARY and state["reference"] == 0 and rules["alone"] == 0:
             status = STATUS_NONE
     elif far > 0:
         status, price, conf = hear_jump(votes, base, rules, state, order, reasons)

@@ -75,6 +75,9 @@ TABLE = (
     Entry(
         "funding", "engine.app.funding:command", "What each venue's rule would have charged over market data."
     ),
+    Entry(
+        "prices", "engine.app.prices:command", "What every second's price was made of, and who did not count."
+    ),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),

@@ -114,6 +114,7 @@ class Demo:
         try:
             await _before(lasting, self._flow.run(self._seconds))
             self._title = "demo: orders have ended, the rest is settling"
+            lasting.append(asyncio.create_task(self._flow.quote(), name="quote"))
             await _before(lasting, self._settled())
         finally:
             await _cancelled(lasting)

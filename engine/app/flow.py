@@ -25,6 +25,7 @@ _DEBT_S = 1.0
 _TICK_QUIET_NS = 50_000_000
 """No slice is made in the first 50 ms of a second: an observation that overtakes the engine's tick of that
 second would be from the future to it."""
+_QUOTE_S = 0.25
 _ACKS_KEPT, _ACKS_LIVE = 3000, 500
 _IDLE_WAIT_S = 0.1
 _TICK_WAIT_S = 30.0
@@ -68,9 +69,7 @@ class OrderFlow:
         while due < ends:
             due = max(due + SLICE_S, time.monotonic())
             await asyncio.sleep(due - time.monotonic())
-            past_tick_ns = time.time_ns() % SECOND_NS
-            if past_tick_ns < _TICK_QUIET_NS:
-                await asyncio.sleep((_TICK_QUIET_NS - past_tick_ns) / SECOND_NS)
+            await _past_tick()
             wanted = (time.monotonic() - began) * self._rate
             made = max(made, wanted - _DEBT_S * self._rate)
             count = min(int(wanted - made), FILLS_MAX)
@@ -79,6 +78,15 @@ class OrderFlow:
             if len(frames):
                 self._acks_ns.append(await self._send(frames))
                 self.sent += count
+
+    async def quote(self) -> None:
+        """Prices without orders, until cancelled: a market whose feeds fall silent would soon be reduce-only."""
+        while True:
+            await asyncio.sleep(_QUOTE_S)
+            await _past_tick()
+            frames = self._simulator.step(self._now(), 0)
+            if len(frames):
+                await self._send(frames)
 
     async def _send(self, frames: NDArray[np.void]) -> int:
         """Send and wait for every ack, over restarts of the engine; how long that took in ns."""
@@ -109,3 +117,10 @@ class OrderFlow:
     async def close(self) -> None:
         """Leave the gateway."""
         await self._client.close()
+
+
+async def _past_tick() -> None:
+    """Wait until the quiet at the start of a second is over."""
+    past_tick_ns = time.time_ns() % SECOND_NS
+    if past_tick_ns < _TICK_QUIET_NS:
+        await asyncio.sleep((_TICK_QUIET_NS - past_tick_ns) / SECOND_NS)

@@ -16,8 +16,9 @@ from engine.core.accounts import apply_account, apply_setting, apply_transfer
 from engine.core.booking import apply_fill
 from engine.core.corrections import apply_correction, apply_outcome
 from engine.core.fast_fills import book_run
-from engine.core.funding import apply_observation, apply_tick, closes_batch, tick_refusal
+from engine.core.funding import apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
+from engine.core.prices import apply_observation
 from engine.core.state import Books, State
 from engine.core.views import Scratch, Views, new_scratch
 from kernels import frames as f

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.core.outputs import emit_account_state, set_market_state
+from engine.core.prices import restart_market
 from engine.core.state import Books
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal
 from kernels.jit import kernel
@@ -74,7 +75,7 @@ def close_refusal(books: Books, source: int, seq: int) -> int:
 
 @kernel
 def close_market(books: Books, m: int) -> int:
-    """Close every open refusal of a market and end its halt."""
+    """Close every open refusal of a market and end its halt: it starts again, and waits for fresh prices."""
     meta = books.meta[0]
     if m < 0 or m >= meta["markets"]:
         return _NOTHING
@@ -89,6 +90,8 @@ def close_market(books: Books, m: int) -> int:
             kept += 1
     meta["open_refusals"] = kept
     market["open_refusals"] = 0
+    if market["state"] & MARKET_HALTED != 0:
+        restart_market(books, m, meta["now_ns"])
     set_market_state(books, m, MARKET_FROZEN | MARKET_HALTED, 0, 0)
     return _OK
 

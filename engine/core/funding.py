@@ -1,160 +1,38 @@
-"""The tick side: observations, consensus, premium of the second, payment of the hour. O(markets)."""
+"""The tick side: the clock, premium of the second, payment of the hour. O(markets)."""
 
 from __future__ import annotations
 
-from engine.core.booking import known_market
-from engine.core.outputs import set_market_state
+from engine.core.prices import fresh_price, price_second, restart_market
 from engine.core.state import Books
 from kernels.crc32c import crc_word
-from kernels.frames import ObservationKind, Refusal, TickKind
-from kernels.funding import (
-    HOUR_NS,
-    MARK_BAND_PPM,
-    SECOND_NS,
-    next_basis,
-    next_index,
-)
+from kernels.frames import Refusal, TickKind
+from kernels.funding import HOUR_NS, SECOND_NS, next_index
 from kernels.funding_premium import premium_of_source
 from kernels.funding_rate import add_premium, interval_rate_e12, slots_elapsed
 from kernels.jit import kernel
-from kernels.layouts import (
-    FEED_SLOTS,
-    MARKET_REDUCE_ONLY,
-    MAX_PROVIDERS,
-    PRICE_MAX,
-    PRICE_MIN,
-    SLOT_ASK,
-    SLOT_BID,
-    SLOT_MID,
-    STATUS_HELD,
-    STATUS_NONE,
-)
-from kernels.oracle import SKEW_NS, consensus, median3, rescale
-from kernels.profiles import ON_ORACLE, TWAP_DIFF
+from kernels.layouts import FEED_SLOTS, SLOT_ASK, SLOT_BID, SLOT_MID
+from kernels.oracle_rules import admits
+from kernels.profiles import TWAP_DIFF
 from kernels.types import Record, wide
 
 SAMPLES_MAX = 1 << 20
 """Ticks closer than a second may be many; past this number an interval takes no more, so its sum is bounded."""
 
 _OK = int(Refusal.NONE)
-_UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
-_UNKNOWN_FEED = int(Refusal.UNKNOWN_FEED)
-_INVALID = int(Refusal.OBSERVATION_INVALID)
-_OLD = int(Refusal.OBSERVATION_OLD)
 _CLOCK = int(Refusal.CLOCK_OUT_OF_ORDER)
 _KIND = int(Refusal.UNKNOWN_KIND)
-_ORACLE = int(ObservationKind.ORACLE)
-_MID = int(ObservationKind.MID)
-_BID = int(ObservationKind.IMPACT_BID)
-_ASK = int(ObservationKind.IMPACT_ASK)
 _OPEN = int(TickKind.OPEN)
 _SECOND = int(TickKind.SECOND)
 
 
 @kernel
-def feed_slot(books: Books, frame: Record) -> int:
-    """Which observation slot of its market the frame fills, or -1 if no such feed is registered."""
-    kind = wide(frame["kind"])
-    base = wide(frame["market"]) * FEED_SLOTS
-    if kind == _ORACLE:
-        k = wide(frame["feed"])
-        if k < 0 or k >= MAX_PROVIDERS or books.feeds[base + k]["weight"] <= 0:
-            return -1
-        return base + k
-    if kind == _MID:
-        return base + SLOT_MID
-    if kind == _BID:
-        return base + SLOT_BID
-    if kind == _ASK:
-        return base + SLOT_ASK
-    return -1
-
-
-@kernel
-def apply_observation(books: Books, frame: Record) -> int:
-    """Keep the newest observation of a feed, in its market's price units (nearest, ties to even)."""
-    m = wide(frame["market"])
-    if known_market(books, m) == 0:
-        return _UNKNOWN_MARKET
-    slot = feed_slot(books, frame)
-    if slot < 0:
-        return _UNKNOWN_FEED
-    market = books.markets[m]
-    shift = wide(frame["expo"]) + market["price_exp"] - market["lot_exp"]
-    price, ok1 = rescale(frame["price"], shift)
-    conf, ok2 = rescale(frame["conf"], shift)
-    if ok1 == 0 or ok2 == 0 or price < PRICE_MIN or price > PRICE_MAX or conf < 0 or frame["publish_ns"] <= 0:
-        return _INVALID
-    feed = books.feeds[slot]
-    if frame["publish_ns"] < feed["publish_ns"]:
-        return _OLD
-    feed["publish_ns"] = frame["publish_ns"]
-    feed["price"] = price
-    feed["conf"] = conf
-    feed["slot"] = frame["slot"]
-    return _OK
-
-
-@kernel
-def fresh_price(books: Books, slot: int, now_ns: int) -> int:
-    """Price of a book observation that is not from the future nor too old, or 0."""
-    feed = books.feeds[slot]
-    age = now_ns - feed["publish_ns"]
-    if feed["publish_ns"] <= 0 or age < -SKEW_NS or age > books.meta[0]["observation_age_ns"]:
-        return 0
-    return feed["price"]
-
-
-@kernel
-def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
-    """Mark = median(index, index + 150 s average basis, impact mid) within +-50 bps; without a book: index.
-
-    Advances the basis average by one second.
-    """
-    base = m * FEED_SLOTS
-    oracle = market["oracle"]
-    mid = fresh_price(books, base + SLOT_MID, now_ns)
-    bid = fresh_price(books, base + SLOT_BID, now_ns)
-    ask = fresh_price(books, base + SLOT_ASK, now_ns)
-    if mid == 0:
-        market["basis_known"] = 0
-        market["basis_e6"] = 0
-        return oracle
-    sample = (mid - oracle) * 1_000_000
-    market["basis_e6"] = next_basis(market["basis_e6"], sample) if market["basis_known"] == 1 else sample
-    market["basis_known"] = 1
-    if bid == 0 or ask == 0:
-        return oracle
-    mark = median3(oracle, oracle + market["basis_e6"] // 1_000_000, (bid + ask) // 2)
-    band = oracle * MARK_BAND_PPM // 1_000_000
-    return max(oracle - band, min(oracle + band, mark))
-
-
-@kernel
 def sample_market(books: Books, m: int, prev_ns: int, now_ns: int) -> None:
-    """One second of one market: consensus, mark, premium. Without a price the last good one is HELD."""
+    """One second of one market: price, mark, and the premium if the price's status counts for funding."""
     market = books.markets[m]
-    meta = books.meta[0]
-    status, price, conf = consensus(books.feeds, m, now_ns, meta["observation_age_ns"], books.order)
     market["seconds_seen"] += 1
-    if status == STATUS_NONE:
-        if market["oracle"] == 0:
-            return
-        if market["status"] != STATUS_HELD:
-            market["status"] = STATUS_HELD
-            market["held_since_ns"] = now_ns
-        if now_ns - market["held_since_ns"] > meta["hold_ns"]:
-            set_market_state(books, m, MARKET_REDUCE_ONLY, 1, 0)
-        return
-    market["status"] = status
-    market["oracle"] = price
-    market["conf"] = conf
-    market["held_since_ns"] = 0
-    mark = mark_price(books, m, market, now_ns)
-    market["mark"] = mark
-    market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
-    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
-    sample_premium(books, m, market, prev_ns, now_ns)
+    live = price_second(books, m, market, now_ns)
+    if live == 1 and admits(books.oracles[m]["funding_on"], market["status"]) == 1:
+        sample_premium(books, m, market, prev_ns, now_ns)
 
 
 @kernel
@@ -303,7 +181,7 @@ def apply_tick(books: Books, frame: Record) -> int:
     """Advance the clock. A second samples every market; the first tick past an hour ends that hour.
 
     Each interval counts exactly once. OPEN starts or resumes the clock: what lies between was paused and is
-    neither sampled nor paid.
+    neither sampled nor paid, and every market waits for fresh prices.
     """
     why = tick_refusal(books, frame)
     if why != _OK:
@@ -320,6 +198,8 @@ def apply_tick(books: Books, frame: Record) -> int:
             continue
         if kind == _SECOND:
             sample_market(books, m, prev, now)
+        else:
+            restart_market(books, m, now)
         if ends_hour == 1:
             end_hour(market, prev, now, 1 if kind == _SECOND else 0)
         witness = crc_word(books.witness[0], market["mark"])

@@ -18,9 +18,12 @@ for the first tick at or past its `not_before_ns`. A table that contradicts itse
 | FEED | market | provider 0..12 | weight, 0: none |
 | MARKET_PROFILE | market | whose funding rule (`kernels.profiles.Profile`): sets every knob | - |
 | MARKET_KNOB | market | number of a knob, its place in `kernels.layouts.KNOBS` | its value |
+| MARKET_ORACLE | market | number of an oracle rule, its place in `kernels.oracle_rules.ORACLE_KNOBS` | its value |
 
-A new market follows GoDark's rule. Interest and cap are set by MARKET_FUNDING; a profile row sets them too,
-so what departs from the profile comes after it. A change of rule drops the samples of the open interval.
+A new market follows GoDark's rule, and decides its price by the starting values of `kernels.oracle_rules`.
+Interest and cap are set by MARKET_FUNDING; a profile row sets them too, so what departs from the profile comes
+after it. A change of funding rule drops the samples of the open interval. OBSERVATION_AGE_NS is for what the
+matching engine says of its book; providers age by their market's oracle rules.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from engine.core.tables import Violation, contradiction, put_row
 from kernels import frames as f
 from kernels.frames import ParamKey, Refusal, Template
 from kernels.layouts import MAX_STAGED
+from kernels.oracle_rules import ORACLE_KNOBS
 
 SECOND_NS = 1_000_000_000
 
@@ -71,11 +75,19 @@ def exchange_rows(
 
 
 def market_rows(
-    market: int, symbol: str, *, price_exp: int, lot_exp: int, feeds: int = 3, leverage: int = 10
+    market: int,
+    symbol: str,
+    *,
+    price_exp: int,
+    lot_exp: int,
+    feeds: int = 3,
+    leverage: int = 10,
+    price_age_ns: int = 0,
 ) -> list[Row]:
     """Defaults of one market: 0.01 % interest and 15 % cap per 8 h, a 1 % (majors) or 5 % band, equal feeds.
 
-    leverage: in force unless an account sets its own. The cap is 8 * 0.75 * (initial - maintenance) of the
+    leverage: in force unless an account sets its own. price_age_ns: how old a provider's price may be, 0: by
+    the largest leverage, 3 s at 50x. The cap is 8 * 0.75 * (initial - maintenance) of the
     widest tier (MONEY.md, Funding).
     """
     name = symbol.encode("ascii").ljust(16, b"\0")
@@ -88,7 +100,14 @@ def market_rows(
         Row(ParamKey.MARKET_BAND, market, 10_000 if symbol in ("BTC", "ETH", "SOL") else 50_000),
     ]
     rows += [Row(ParamKey.FEED, market, k, 1) for k in range(feeds)]
+    if price_age_ns:
+        rows.append(oracle_rule(market, "age_limit_ns", price_age_ns))
     return rows
+
+
+def oracle_rule(market: int, name: str, value: int) -> Row:
+    """The row that sets one oracle rule of a market, by its name in `kernels.oracle_rules.ORACLE_KNOBS`."""
+    return Row(ParamKey.MARKET_ORACLE, market, ORACLE_KNOBS.index(name), value)
 
 
 def stage(rows: list[Row], *, change: int, not_before_ns: int, first_seq: int) -> NDArray[np.void]:
@@ -181,6 +200,7 @@ def check_rows(state: State, rows: NDArray[np.void]) -> Violation | None:
         markets=books.markets.copy(),
         tiers=books.tiers.copy(),
         feeds=books.feeds.copy(),
+        oracles=books.oracles.copy(),
     )
     for k, row in enumerate(rows):
         why = put_row(trial, row)

@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from kernels import layouts, margin, narrow, slots
 from kernels.frames import PARAM
+from kernels.oracle import VOTE
+from kernels.oracle_rules import ORACLE
 
 RULES = 1
 """The newest rules this build can fold. Only an `upgrade` frame changes the rules in force."""
@@ -29,7 +31,8 @@ class Books(NamedTuple):
     Derived are the hash tables, the lists of each account's cross positions (`slots.Links`: cross_first by
     account, cross_next by slot), `initial_at` (`margin.index_initial`) and `quote_by` (`narrow.index_quotes`).
     near: the account rows as int32[], see `slots.near_position`.
-    outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0.
+    outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0. votes, reasons:
+    of the last second that sampled, provider k of market m at m * 16 + k; reasons are `oracle.REASONS`.
     """
 
     meta: NDArray[np.void]
@@ -39,6 +42,7 @@ class Books(NamedTuple):
     positions: NDArray[np.void]
     markets: NDArray[np.void]
     feeds: NDArray[np.void]
+    oracles: NDArray[np.void]
     tiers: NDArray[np.void]
     refusals: NDArray[np.void]
     outbox: NDArray[np.int64]
@@ -52,6 +56,8 @@ class Books(NamedTuple):
     initial_at: NDArray[np.int64]
     quote_by: NDArray[np.int64]
     near: NDArray[np.int32]
+    votes: NDArray[np.void]
+    reasons: NDArray[np.int64]
 
 
 class Section(NamedTuple):
@@ -74,6 +80,7 @@ class State:
             positions=zeros(_START_POSITIONS, layouts.POSITION),
             markets=zeros(layouts.MAX_MARKETS, layouts.MARKET),
             feeds=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, layouts.FEED),
+            oracles=zeros(layouts.MAX_MARKETS, ORACLE),
             tiers=zeros(layouts.MAX_TIERS, layouts.TIER),
             refusals=zeros(layouts.MAX_OPEN_REFUSALS, layouts.OPEN_REFUSAL),
             outbox=zeros((layouts.OUTBOX_SLOTS, 8), np.int64),
@@ -87,6 +94,8 @@ class State:
             initial_at=zeros((margin.LEVERAGE_MAX + 1, 4), np.int64),
             quote_by=zeros((layouts.MAX_MARKETS, 4), np.int64),
             near=zeros(0, np.int32),
+            votes=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, VOTE),
+            reasons=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, np.int64),
         )
         self.books = self.books._replace(near=self.books.accounts.view(np.int32))
         meta = self.books.meta[0]
@@ -137,6 +146,7 @@ class State:
             Section("positions", b.positions[: n("positions")]),
             Section("markets", b.markets[: n("markets")]),
             Section("feeds", b.feeds[: n("markets") * layouts.FEED_SLOTS]),
+            Section("oracles", b.oracles[: n("markets")]),
             Section("tiers", b.tiers),
             Section("refusals", b.refusals[: n("open_refusals")]),
             Section("outbox", b.outbox[: min(n("outputs"), layouts.OUTBOX_SLOTS)]),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.state import Books
-from kernels import profiles
+from kernels import oracle_rules, profiles
 from kernels.book import size_limit
 from kernels.frames import ParamKey
 from kernels.layouts import FEED_SLOTS, KNOBS, LIMIT, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS, PRICE_EXP_MAX
@@ -28,6 +28,7 @@ _MARKET_KEYS = {
     ParamKey.FEED,
     ParamKey.MARKET_PROFILE,
     ParamKey.MARKET_KNOB,
+    ParamKey.MARKET_ORACLE,
 }
 
 
@@ -110,6 +111,11 @@ def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) ->
         return _put_profile(market, n, value)
     elif key is ParamKey.MARKET_KNOB:
         return _put_knob(market, n, value, value2)
+    elif key is ParamKey.MARKET_ORACLE:
+        why = oracle_rules.knob_fault(value, value2)
+        if why is not None:
+            return f"market {n}: {why}"
+        books.oracles[n][oracle_rules.ORACLE_KNOBS[value]] = value2
     else:
         if not 0 <= value < MAX_PROVIDERS or not 0 <= value2 <= 10**6:
             return (
@@ -163,6 +169,7 @@ def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None
     market["quote_mul"] = 10 ** max(0, 6 - price_exp)
     market["quote_div"] = 10 ** max(0, price_exp - 6)
     market["size_max"] = size_limit(int(market["scale"]), int(market["quote_mul"]), int(market["quote_div"]))
+    books.oracles[n] = oracle_rules.oracle_row()
     market["active"] = 1
     meta["markets"] = max(int(meta["markets"]), n + 1)
     return None
@@ -242,4 +249,16 @@ def _market_contradiction(books: Books, n: int, highest: np.void) -> str | None:
     weights = [int(books.feeds[n * FEED_SLOTS + k]["weight"]) for k in range(MAX_PROVIDERS)]
     if not any(weights):
         return f"market {n} has no price feed"
+    return _lone_feed_fault(books, n, [k for k, weight in enumerate(weights) if weight])
+
+
+def _lone_feed_fault(books: Books, n: int, voters: list[int]) -> str | None:
+    """One provider alone: only the primary may be, and its first price needs somebody's word for it."""
+    if len(voters) > 1:
+        return None
+    if voters != [0]:
+        return f"market {n}: provider {voters[0]} may not be alone, only provider 0, the primary"
+    oracle = books.oracles[n]
+    if not int(oracle["alone"]) and not int(oracle["reference"]):
+        return f"market {n}: provider 0 alone sets no first price: give it a witness, or set alone to 1"
     return None

@@ -24,6 +24,8 @@ from engine.venue.recording import TRADE, MarketPlan
 from engine.venue.stream import INSURANCE_DEPOSIT_E6, USDC_E6, genesis_params
 
 FILLS_MAX: Final = 1 << 16
+OBSERVATION_AGE_NS: Final = 10 * SECOND_NS
+"""So old may be what the book last said; providers age by the market's leverage, unless told otherwise."""
 _LISTED: Final = (
     # symbol, first price in USD, decimals of a lot, share of the fills
     ("BTC", "67000", 4, 8),
@@ -58,7 +60,7 @@ class Simulator:
         accounts: int = 200,
         *,
         batch_window_ns: int = SECOND_NS,
-        observation_age_ns: int = 10 * SECOND_NS,
+        observation_age_ns: int | None = None,
     ) -> None:
         if not 1 <= markets <= MARKETS_MAX:
             raise ValueError(f"markets must be 1 to {MARKETS_MAX}, not {markets}")
@@ -86,7 +88,8 @@ class Simulator:
         params = genesis_params(
             self.markets,
             batch_window_ns=self._batch_window_ns,
-            observation_age_ns=self._observation_age_ns,
+            observation_age_ns=self._observation_age_ns or OBSERVATION_AGE_NS,
+            price_age_ns=self._observation_age_ns or 0,
         )
         return sealed([params])
 

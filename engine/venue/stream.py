@@ -119,6 +119,7 @@ class ReplayStream:
                     recording.markets,
                     batch_window_ns=self._batch_window_ns,
                     observation_age_ns=self._observation_age_ns,
+                    price_age_ns=self._observation_age_ns,
                 ),
                 open_tick(self.start_s * SECOND_NS, 1),
                 account_frames(recording.accounts, 1),
@@ -229,15 +230,23 @@ def deposits_e6(trades: NDArray[np.void], markets: list[MarketPlan], accounts: i
     return [-(-DEPOSIT_TIMES * passes * sum_e6 // USDC_E6) * USDC_E6 + DEPOSIT_BASE_E6 for sum_e6 in traded]
 
 
-def genesis_params(markets: list[MarketPlan], *, batch_window_ns: int, observation_age_ns: int) -> Frames:
+def genesis_params(
+    markets: list[MarketPlan], *, batch_window_ns: int, observation_age_ns: int, price_age_ns: int = 0
+) -> Frames:
     """The first change of the operator: exchange and markets, in force at the first tick. Unsealed.
 
     Recorded accounts trade unleveraged: the recording does not say what margin they really had, and nobody
-    is to be liquidated for a guess.
+    is to be liquidated for a guess. price_age_ns: how old a provider's price may be, 0: by leverage.
     """
     rows = exchange_rows(batch_window_ns=batch_window_ns, observation_age_ns=observation_age_ns)
     for market, plan in enumerate(markets):
         rows += market_rows(
-            market, plan.symbol, price_exp=plan.price_exp, lot_exp=plan.lot_exp, feeds=ORACLES, leverage=1
+            market,
+            plan.symbol,
+            price_exp=plan.price_exp,
+            lot_exp=plan.lot_exp,
+            feeds=ORACLES,
+            leverage=1,
+            price_age_ns=price_age_ns,
         )
     return stage(rows, change=1, not_before_ns=0, first_seq=1)

@@ -212,6 +212,7 @@ class Audit:
             return
         row = self.machine.books.markets[market]
         self.model.adopt_prices(market, MarketPrices(*(int(row[name]) for name in MarketPrices._fields)))
+        self.model.adopt_oracle(market, self.machine.books.oracles[market])
 
     def _adopt_outputs(self) -> None:
         outputs = self.machine.state.number("outputs")

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from engine.core.state import Section, digest_of
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal, Source, Template
 from kernels.layouts import FEED_SLOTS, MARKET_FROZEN, MARKET_HALTED, OUTBOX_SLOTS
+from kernels.oracle_rounds import ORACLE_STATE
 from relayer.verify import model_money, model_need, model_params, model_prices, model_settings
 from relayer.verify.model_arrays import sections_of
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import MarketPrices
 from relayer.verify.model_state import Feed, Ledger, Leg, Payment
 
+ROUNDS = (*(ORACLE_STATE.names or ()), "age_ns", "restart_ns")
 _HINTS = (Source.FEEDS, Source.RISK)
 
 
@@ -107,6 +109,12 @@ class Model:
         row = self.ledger.tables.markets[market]
         for name, value in zip(MarketPrices._fields, prices, strict=True):
             setattr(row, name, int(value))
+
+    def adopt_oracle(self, market: int, row: np.void) -> None:
+        """Take over a market's rounds from its ORACLE row; rules that parameters set stay the model's own."""
+        oracle = self.ledger.tables.oracles[market]
+        for name in ROUNDS:
+            setattr(oracle, name, int(row[name]))
 
     def adopt_feeds(self, rows: NDArray[np.void]) -> None:
         """Take over the newest observations. rows: FEED[markets · 16]; weights stay the model's own."""
@@ -249,6 +257,8 @@ class Model:
             return Refusal.NOTHING_TO_CORRECT
         ledger.refusals = [row for row in ledger.refusals if row.market != number]
         market.open_refusals = 0
+        if market.state & MARKET_HALTED:
+            model_prices.restart(ledger, number, ledger.meta.now_ns)
         ledger.set_state(number, market.state & ~stopped)
         return Refusal.NONE
 

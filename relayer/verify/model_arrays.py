@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.core.state import Section
 from kernels import layouts
 from kernels.frames import PARAM
+from kernels.oracle_rules import ORACLE
 from relayer.verify.model_state import Feed, Ledger, Market
 
 _WORD = 1 << 64
@@ -32,6 +33,7 @@ def sections_of(ledger: Ledger) -> list[Section]:
         Section("positions", position_rows(ledger)),
         Section("markets", market_rows(ledger)),
         Section("feeds", feed_rows(ledger)),
+        Section("oracles", oracle_rows(ledger)),
         Section("tiers", tier_rows(ledger)),
         Section("refusals", np.array([tuple(row) for row in ledger.refusals], layouts.OPEN_REFUSAL)),
         Section("outbox", np.frombuffer(b"".join(ledger.outbox), "<i8").reshape(-1, 8)),
@@ -145,6 +147,12 @@ def feed_rows(ledger: Ledger) -> NDArray[np.void]:
             feed = feeds.get(slot, _BLANK_FEED)
             rows.append((weights.get(slot, 0), feed.publish_ns, feed.price, feed.conf, feed.slot))
     return np.array(rows, layouts.FEED)
+
+
+def oracle_rows(ledger: Ledger) -> NDArray[np.void]:
+    """ORACLE[markets in force]: rules and rounds."""
+    oracles = [ledger.tables.oracles[number] for number in range(ledger.tables.count)]
+    return np.array([tuple(getattr(o, name) for name in names_of(ORACLE)) for o in oracles], ORACLE)
 
 
 def tier_rows(ledger: Ledger) -> NDArray[np.void]:

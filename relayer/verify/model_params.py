@@ -17,6 +17,7 @@ from kernels.layouts import (
     PRICE_MAX,
 )
 from relayer.verify.model_frames import decode
+from relayer.verify.model_oracle import ORACLE_BOUNDS, STATUS_SETS, Oracle
 from relayer.verify.model_rules import KNOB_BOUNDS, RULES_BY_PROFILE, put_knobs, rule_is_sound
 from relayer.verify.model_state import Ledger, Market, Tables, Tier
 
@@ -30,7 +31,7 @@ _EXCHANGE = {
     ParamKey.OBSERVATION_AGE_NS: "observation_age_ns",
     ParamKey.HOLD_NS: "hold_ns",
 }
-_RULE_KEYS = (ParamKey.MARKET_PROFILE, ParamKey.MARKET_KNOB)
+_RULE_KEYS = (ParamKey.MARKET_PROFILE, ParamKey.MARKET_KNOB, ParamKey.MARKET_ORACLE)
 
 
 class RowInvalid(Exception):
@@ -91,6 +92,12 @@ def put_market(tables: Tables, row: Any) -> None:
         name, low, high = KNOB_BOUNDS[row.value - 1]
         require(low <= row.value2 <= high)
         put_knobs(market, {name: row.value2})
+    elif row.key == ParamKey.MARKET_ORACLE:
+        require(0 <= row.value < len(ORACLE_BOUNDS))
+        name, low, high = ORACLE_BOUNDS[row.value]
+        require(low <= row.value2 <= high)
+        require(name not in STATUS_SETS or row.value2 % 2 == 0)
+        setattr(tables.oracles[row.row], name, row.value2)
     else:
         require(0 <= row.value < MAX_PROVIDERS and 0 <= row.value2 <= 10**6)
         tables.weights.setdefault(row.row, {})[row.value] = row.value2
@@ -107,6 +114,7 @@ def put_scale(tables: Tables, market: Market, row: Any) -> None:
     market.quote_mul = 10 ** max(0, 6 - exponent)
     market.quote_div = 10 ** max(0, exponent - 6)
     market.size_max = NOTIONAL_LIMIT_E6 // market.quote_mul * market.quote_div // PRICE_MAX
+    tables.oracles[row.row] = Oracle()
     tables.count += 1
 
 
@@ -144,7 +152,9 @@ def require_consistent(tables: Tables) -> None:
         require(0 < market.leverage_max <= margin[-1].max_leverage)
         require(market.band_e6 > 0)
         require(rule_is_sound(market))
-        require(any(tables.weights.get(n, {}).values()))
+        voters = [k for k, weight in tables.weights.get(n, {}).items() if weight]
+        oracle = tables.oracles[n]
+        require(len(voters) > 1 or (voters == [0] and bool(oracle.alone or oracle.reference)))
 
 
 def first_wrong_row(tables: Tables, rows: list[Any]) -> int | None:

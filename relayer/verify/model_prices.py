@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from kernels.frames import ObservationKind, Refusal, TickKind
 from kernels.layouts import (
     LIMIT,
+    MARKET_HALTED,
     MARKET_REDUCE_ONLY,
     PRICE_MAX,
     PRICE_MIN,
@@ -15,10 +16,8 @@ from kernels.layouts import (
     SLOT_MID,
     STATUS_HELD,
     STATUS_NONE,
-    STATUS_OK,
-    STATUS_PRIMARY,
-    STATUS_TWO,
 )
+from relayer.verify.model_oracle import Verdict, Vote, age_limit, decide
 from relayer.verify.model_params import put_in_force
 from relayer.verify.model_rules import Seen, forget_samples, interval_ends, rate_of_interval, take_sample
 from relayer.verify.model_state import Feed, Ledger, Market, Payment, half_even_div
@@ -33,15 +32,6 @@ _BOOK_SLOTS = {
     ObservationKind.IMPACT_BID: SLOT_BID,
     ObservationKind.IMPACT_ASK: SLOT_ASK,
 }
-
-
-class Vote(NamedTuple):
-    """One provider's observation that passed the gates; votes sort by price, then provider."""
-
-    price: int
-    provider: int
-    weight: int
-    conf: int
 
 
 class MarketPrices(NamedTuple):
@@ -96,43 +86,6 @@ def apply_observation(ledger: Ledger, frame: Any) -> Refusal:
     return Refusal.NONE
 
 
-def votes_of(ledger: Ledger, number: int, now_ns: int) -> list[Vote]:
-    """The providers that may vote: weighted, not stale nor over a second ahead, confidence within 2 %."""
-    feeds = ledger.feeds.get(number, {})
-    oldest = now_ns - ledger.tables.observation_age_ns
-    votes = []
-    for provider, weight in ledger.tables.weights.get(number, {}).items():
-        feed = feeds.get(provider)
-        if weight == 0 or feed is None or not oldest <= feed.publish_ns <= now_ns + SKEW_NS:
-            continue
-        if feed.conf * 100 <= feed.price * 2:
-            votes.append(Vote(feed.price, provider, weight, feed.conf))
-    return votes
-
-
-def consensus(votes: list[Vote]) -> tuple[int, int, int]:
-    """(status, price, conf). One vote: the primary's (provider 0) only. Two: the lower number, if its witness
-    is within max(Σ confidence, 25 bps). More: the weighted median, status OK if none has half the weight."""
-    if not votes or (len(votes) == 1 and votes[0].provider != 0):
-        return STATUS_NONE, 0, 0
-    if len(votes) == 1:
-        return STATUS_PRIMARY, votes[0].price, votes[0].conf
-    if len(votes) == 2:
-        primary, witness = sorted(votes, key=lambda vote: vote.provider)
-        band = max(primary.conf + witness.conf, primary.price * 25 // 10_000)
-        if abs(primary.price - witness.price) > band:
-            return STATUS_NONE, 0, 0
-        return STATUS_TWO, primary.price, primary.conf
-    total = sum(vote.weight for vote in votes)
-    status = STATUS_OK if all(2 * vote.weight < total for vote in votes) else STATUS_TWO
-    cumulated = 0
-    for vote in sorted(votes):
-        cumulated += vote.weight
-        if 2 * cumulated >= total:
-            return status, vote.price, vote.conf
-    raise AssertionError("the weights of all votes reach their half")
-
-
 def book_price(ledger: Ledger, number: int, slot: int, now_ns: int) -> int | None:
     """What the matching engine last said of its book, if that is not stale and at most a second ahead."""
     feed = ledger.feeds.get(number, {}).get(slot)
@@ -162,22 +115,58 @@ def next_mark(ledger: Ledger, number: int, market: Market, now_ns: int) -> int:
     return min(max(median, index - band), index + band)
 
 
+def hear(ledger: Ledger, number: int, market: Market, now_ns: int) -> Verdict:
+    """The round of a market: one vote for each registered provider, and the reasons against them."""
+    oracle, feeds = ledger.tables.oracles[number], ledger.feeds.get(number, {})
+    oracle.age_ns = age_limit(oracle, market.leverage_max, now_ns)
+    votes = {}
+    for provider, weight in ledger.tables.weights.get(number, {}).items():
+        feed = feeds.get(provider)
+        votes[provider] = Vote(weight, feed.publish_ns, feed.price, feed.conf) if feed else Vote(weight)
+    verdict, ledger.reasons[number] = decide(votes, oracle, now_ns)
+    return verdict
+
+
+def hold(ledger: Ledger, number: int, market: Market, verdict: Verdict, now_ns: int) -> None:
+    """Nothing agreed on: the last price stays. HELD too long, or NONE: reduce-only; NONE for long: halted."""
+    market.status = verdict.status
+    if verdict.status == STATUS_HELD:
+        market.conf = verdict.conf
+    market.held_since_ns = market.held_since_ns or now_ns
+    waited_ns = now_ns - market.held_since_ns
+    none = verdict.status == STATUS_NONE
+    state = market.state
+    if none or waited_ns > ledger.tables.hold_ns:
+        state |= MARKET_REDUCE_ONLY
+    if none and waited_ns > ledger.tables.oracles[number].hold_ns:
+        state |= MARKET_HALTED
+    ledger.set_state(number, state)
+
+
+def restart(ledger: Ledger, number: int, now_ns: int) -> None:
+    """From here on only what is published later counts; a market with a price waits for it, reduce-only."""
+    market, oracle = ledger.tables.markets[number], ledger.tables.oracles[number]
+    oracle.restart_ns, oracle.agreements = now_ns, 0
+    if market.oracle:
+        market.status, market.held_since_ns = STATUS_HELD, now_ns
+        ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
+
+
 def sample(ledger: Ledger, number: int, market: Market, prev_ns: int, now_ns: int) -> None:
-    """One second of a market. Without consensus the last good price is HELD, and past the limit reduce-only."""
+    """One second of a market: its price, and its premium if prices of that status count for funding."""
     market.seconds_seen += 1
-    status, price, conf = consensus(votes_of(ledger, number, now_ns))
-    if status == STATUS_NONE:
-        if market.oracle == 0:
-            return
-        if market.status != STATUS_HELD:
-            market.status, market.held_since_ns = STATUS_HELD, now_ns
-        if now_ns - market.held_since_ns > ledger.tables.hold_ns:
-            ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
+    verdict = hear(ledger, number, market, now_ns)
+    if verdict.status in (STATUS_NONE, STATUS_HELD):
+        if market.oracle:
+            hold(ledger, number, market, verdict, now_ns)
         return
-    market.status, market.oracle, market.conf, market.held_since_ns = status, price, conf, 0
+    market.status, market.oracle, market.conf = verdict
+    market.held_since_ns = 0
     market.mark = next_mark(ledger, number, market, now_ns)
-    market.pay_price = price if market.pay_on else market.mark
+    market.pay_price = market.oracle if market.pay_on else market.mark
     ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
+    if not ledger.tables.oracles[number].funding_on >> verdict.status & 1:
+        return
     bid = book_price(ledger, number, SLOT_BID, now_ns)
     ask = book_price(ledger, number, SLOT_ASK, now_ns)
     take_sample(market, Seen(book_price(ledger, number, SLOT_MID, now_ns), bid, ask), prev_ns, now_ns)
@@ -248,7 +237,8 @@ def advance(ledger: Ledger, now_ns: int) -> tuple[bool, bool]:
 
 
 def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
-    """Sample every market and, past an hour, pay once; OPEN samples and pays nothing. (why, closes a batch)."""
+    """Sample every market and, past an hour, pay once; OPEN samples and pays nothing and makes markets wait for
+    fresh prices. (why, closes a batch)."""
     why = check_tick(ledger, tick)
     if why:
         return why, False
@@ -258,6 +248,8 @@ def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
         market = ledger.tables.markets[number]
         if tick.kind == TickKind.SECOND:
             sample(ledger, number, market, prev_ns, tick.now_ns)
+        else:
+            restart(ledger, number, tick.now_ns)
         if ends_hour:
             end_hour(ledger, number, market, prev_ns, tick.kind == TickKind.SECOND)
     return Refusal.NONE, closes

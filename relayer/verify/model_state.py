@@ -10,6 +10,7 @@ from kernels.frames import Refusal, Template
 from kernels.layouts import LIMIT, MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
 from relayer.verify import model_margin
 from relayer.verify.model_frames import encode
+from relayer.verify.model_oracle import Oracle
 
 
 class Leg(NamedTuple):
@@ -182,6 +183,7 @@ class Tables:
     tiers: dict[int, Tier] = field(default_factory=dict)
     weights: dict[int, dict[int, int]] = field(default_factory=dict)
     margin: list[model_margin.Tier] | None = None
+    oracles: dict[int, Oracle] = field(default_factory=dict)
 
     def trial(self) -> Tables:
         """A copy to try rows on."""
@@ -193,6 +195,7 @@ class Tables:
             {n: copy.copy(market) for n, market in self.markets.items()},
             {n: copy.copy(tier) for n, tier in self.tiers.items()},
             {n: dict(providers) for n, providers in self.weights.items()},
+            {n: copy.copy(oracle) for n, oracle in self.oracles.items()},
         )
 
 
@@ -223,6 +226,7 @@ class Ledger:
     """The whole state. `positions` is in the order of first touch; account 0 is the insurance fund.
 
     open: market → slots with size. crossing: account → markets in cross mode.
+    `reasons`: market → provider → why its vote did not count in the last second; not part of the digest.
     """
 
     meta: Meta = field(default_factory=Meta)
@@ -235,6 +239,7 @@ class Ledger:
     open: dict[int, set[int]] = field(default_factory=dict)
     crossing: dict[int, set[int]] = field(default_factory=dict)
     feeds: dict[int, dict[int, Feed]] = field(default_factory=dict)
+    reasons: dict[int, dict[int, int]] = field(default_factory=dict)
     refusals: list[Open] = field(default_factory=list)
     outputs: int = 0
     outbox: list[bytes] = field(default_factory=list)

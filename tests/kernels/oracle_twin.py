@@ -36,6 +36,8 @@ class Rules:
     samples_min: int = 1
     rearm: int = 3
     hold_ns: int = 300 * BILLION
+    witness_ppm: int = 2_500
+    alone: int = 0
 
 
 def band(price: int, age_ns: int, base_ppm: int, ppm_s: int) -> int:
@@ -63,7 +65,7 @@ def reason(vote: FullVote, rules: Rules, reference: int, band: int, now_ns: int)
     return ladder.index(False) + 1 if False in ladder else 0
 
 
-def tally(votes: dict[int, FullVote], reference: int) -> tuple[int, int, int]:
+def tally(votes: dict[int, FullVote], reference: int, witness_ppm: int = 2_500) -> tuple[int, int, int]:
     """(status, price, conf) of the votes that passed, by provider."""
     if not votes or (len(votes) == 1 and 0 not in votes):
         return NONE, 0, 0
@@ -72,7 +74,7 @@ def tally(votes: dict[int, FullVote], reference: int) -> tuple[int, int, int]:
         return PRIMARY, first.price, first.conf
     if len(votes) == 2:
         other = votes[max(votes)]
-        apart = max(first.conf + other.conf, math.floor(first.price * Fraction(25, 10_000)))
+        apart = max(first.conf + other.conf, math.floor(first.price * Fraction(witness_ppm, 10**6)))
         agree = abs(first.price - other.price) <= apart
         return (TWO, first.price, first.conf) if agree else (NONE, 0, 0)
     ranked = [votes[k] for k in sorted(votes, key=lambda k: (votes[k].price, k))]
@@ -115,8 +117,8 @@ class Market:
         found = NONE, 0, 0
         if near_weight > far_weight:
             self.agreements = 0
-            found = tally(near, self.reference)
-            if found[0] == PRIMARY and self.reference == 0:
+            found = tally(near, self.reference, rules.witness_ppm)
+            if found[0] == PRIMARY and self.reference == 0 and not rules.alone:
                 found = NONE, 0, 0
         elif far_weight > 0:
             found = self._jump(near | far)
@@ -132,7 +134,7 @@ class Market:
         return HELD, self.reference, min(PRICE_MAX, self.reference_conf + wider)
 
     def _jump(self, votes: dict[int, FullVote]) -> tuple[int, int, int]:
-        found = tally(votes, self.reference)
+        found = tally(votes, self.reference, self.rules.witness_ppm)
         if found[0] not in (OK, TWO):
             self.agreements = 0
             return NONE, 0, 0

@@ -9,9 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from kernels import oracle
-from kernels.layouts import FEED, FEED_SLOTS, MAX_PROVIDERS, PRICE_MAX, PRICE_MIN
+from kernels import oracle, oracle_rounds
+from kernels.jit import kernel
+from kernels.layouts import MAX_PROVIDERS, PRICE_MAX, PRICE_MIN
 from kernels.oracle import SKEW_NS
+from kernels.oracle_rounds import VOTE_SLOTS
+from kernels.types import Rows, Words
 from tests.kernels import twins
 from tests.kernels.entries import int64s, run
 from tests.kernels.twins import Vote
@@ -21,24 +24,47 @@ MARKET = 2
 GOOD = Vote(weight=1, publish_ns=NOW - 1, price=300_000_000, conf=6_000_000)
 
 
-def feeds_of(votes: list[Vote]) -> np.ndarray:
-    """FEED rows of three markets; only MARKET has observations, the others hold what must not be read."""
-    rows = np.zeros(3 * FEED_SLOTS, FEED)
+def votes_of(votes: list[Vote]) -> np.ndarray:
+    """VOTE rows of three markets; only MARKET has observations, the others hold what must not be read."""
+    rows = np.zeros(3 * VOTE_SLOTS, oracle.VOTE)
     rows["weight"], rows["publish_ns"], rows["price"] = 5, NOW - 5, 111_111_111
-    rows[MARKET * FEED_SLOTS : (MARKET + 1) * FEED_SLOTS] = 0
+    rows[MARKET * VOTE_SLOTS : (MARKET + 1) * VOTE_SLOTS] = 0
+    rows["valid"] = rows["samples"] = 1
     for k, vote in enumerate(votes):
-        row = rows[MARKET * FEED_SLOTS + k]
+        row = rows[MARKET * VOTE_SLOTS + k]
         row["weight"], row["publish_ns"], row["price"], row["conf"] = vote
     return rows
 
 
+def rules_of(age_ns: int) -> np.ndarray:
+    """Starting values with this age limit; a primary may set the first price."""
+    rules = oracle.starting_rules()
+    rules["age_ns"], rules["alone"] = age_ns, 1
+    return rules
+
+
+@kernel
+def _first(
+    votes: Rows, rules: Rows, states: Rows, now_ns: int, order: Words, reasons: Words
+) -> tuple[int, int, int]:
+    return oracle_rounds.decide(votes, MARKET, rules[0], states[0], now_ns, order, reasons)
+
+
+@kernel
+def _reason(votes: Rows, rules: Rows, now_ns: int) -> int:
+    return oracle.vote_reason(votes[MARKET * VOTE_SLOTS], rules[0], 0, 0, now_ns)
+
+
 def consensus(votes: list[Vote], now_ns: int = NOW, age_ns: int = AGE) -> tuple[int, int, int]:
-    order = np.full(FEED_SLOTS, -7, np.int64)
-    return run(oracle.consensus, feeds_of(votes), MARKET, now_ns, age_ns, order)
+    """The first round of a market."""
+    rows, states = votes_of(votes), np.zeros(1, oracle_rounds.ORACLE_STATE)
+    order, reasons = np.full(VOTE_SLOTS, -7, np.int64), np.zeros(len(rows), np.int64)
+    return run(_first, rows, rules_of(age_ns), states, now_ns, order, reasons)
 
 
 def gate(vote: Vote, now_ns: int = NOW, age_ns: int = AGE) -> int:
-    return run(oracle.gate, feeds_of([vote])[MARKET * FEED_SLOTS], now_ns, age_ns)
+    """1 if the vote passes every gate."""
+    return int(run(_reason, votes_of([vote]), rules_of(age_ns), now_ns) == oracle.PASSES)
 
 
 LET_THROUGH = [
@@ -185,6 +211,14 @@ def test_rescale(value: int, shift: int) -> None:
 )
 def test_rescale_breaks_ties_to_even(value: int, scaled: int) -> None:
     assert run(oracle.rescale, value, -1) == (scaled, 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "shift", "scaled"),
+    [(7 * 10**18, -18, (7, 1)), (3, 18, (3 * 10**18, 1)), (5, 0, (5, 1)), (0, 19, (0, 0)), (0, -19, (0, 0))],
+)
+def test_rescale_at_its_largest_shifts(value: int, shift: int, scaled: tuple[int, int]) -> None:
+    assert run(oracle.rescale, value, shift) == scaled
 
 
 @pytest.mark.parametrize("n", range(19))

@@ -1,10 +1,6 @@
-"""Gates with reasons, the median with its reference, and rounds with hold and jump, against the twin."""
+"""The median with its reference, and rounds with hold and jump, against the twin."""
 
 from __future__ import annotations
-
-import math
-from dataclasses import asdict
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -16,27 +12,9 @@ from kernels.jit import kernel
 from kernels.layouts import PRICE_MAX, PRICE_MIN
 from kernels.types import Rows, Words
 from tests.kernels import oracle_twin, twins
-from tests.kernels.entries import int64s, run
+from tests.kernels.entries import run
+from tests.kernels.oracle_rows import GOOD, NOW, SECOND, SLOTS, rows_of, rules_of
 from tests.kernels.oracle_twin import HELD, FullVote, Market, Rules
-
-SLOTS = oracle_rounds.VOTE_SLOTS
-SECOND = 10**9
-NOW = 10**18
-GOOD = FullVote(1, NOW, 300_000_000, 300_000)
-SILENT = FullVote(0, 0, 0, 0)
-
-
-def rows_of(votes: list[FullVote], dtype: np.dtype = oracle.VOTE) -> np.ndarray:
-    rows = np.zeros(SLOTS, dtype)
-    rows[: len(votes)] = np.array(votes, dtype)
-    return rows
-
-
-def rules_of(rules: Rules) -> np.ndarray:
-    row = np.zeros(1, oracle.ORACLE_RULES)
-    for name, value in asdict(rules).items():
-        row[name] = value
-    return row
 
 
 class Rounds:
@@ -66,152 +44,17 @@ class Rounds:
 
 
 @kernel
-def _reason(votes: Rows, rules: Rows, reference: int, band: int, now_ns: int) -> int:
-    return oracle.vote_reason(votes[0], rules[0], reference, band, now_ns)
-
-
-@kernel
-def _tally(rows: Rows, order: Words, reference: int) -> tuple[int, int, int]:
+def _tally(rows: Rows, order: Words, reference: int, witness_ppm: int) -> tuple[int, int, int]:
     votes = 0
     for k in range(SLOTS):
         if rows[k]["weight"] > 0:
             oracle.insert_vote(rows, 0, order, votes, k)
             votes += 1
-    return oracle.tally(rows, 0, order, votes, reference)
+    return oracle.tally(rows, 0, order, votes, reference, witness_ppm)
 
 
-def tally(votes: list[FullVote], reference: int = 0) -> tuple[int, int, int]:
-    return run(_tally, rows_of(votes), np.zeros(SLOTS, np.int64), reference)
-
-
-LATE = NOW - 10 * SECOND
-FAILS = [
-    (oracle.NO_WEIGHT, [("weight", 0), ("weight", -1), ("weight", 2**32 + 1)], ("weight", 2**32)),
-    (oracle.NOT_VALID, [("valid", 0), ("valid", 2)], ("valid", 1)),
-    (oracle.NO_TIME, [("publish_ns", 0), ("publish_ns", -(2**63))], None),
-    (oracle.FROM_THE_FUTURE, [("publish_ns", NOW + SECOND + 1)], ("publish_ns", NOW + SECOND)),
-    (oracle.TOO_OLD, [("publish_ns", LATE - 1), ("publish_ns", 1)], ("publish_ns", LATE)),
-    (oracle.NOT_POSITIVE, [("price", 0), ("price", -(2**63))], None),
-    (oracle.OFF_SCALE, [("price", PRICE_MIN - 1), ("price", PRICE_MAX + 1), ("price", 1)], None),
-    (oracle.TOO_WIDE, [("conf", 6_000_001), ("conf", -1), ("conf", 2**63 - 1)], ("conf", 6_000_000)),
-    (oracle.TOO_FAR, [("price", 300_001_001), ("price", 299_998_999)], ("price", 300_001_000)),
-    (oracle.FEW_SAMPLES, [("samples", 0), ("samples", -1)], ("samples", 1)),
-]
-
-
-@pytest.mark.parametrize(("code", "worse", "just"), FAILS)
-def test_each_gate_has_its_reason_and_its_border(
-    code: int, worse: list[tuple[str, int]], just: tuple[str, int] | None
-) -> None:
-    """The reference is 300,000,000 with a band of 1,000."""
-    entry = rules_of(Rules()), 300_000_000, 1_000, NOW
-    for name, value in worse:
-        vote = GOOD._replace(**{name: value})
-        assert run(_reason, rows_of([vote]), *entry) == code
-    if just is not None:
-        assert run(_reason, rows_of([GOOD._replace(**dict([just]))]), *entry) == oracle.PASSES
-
-
-def test_the_first_failing_gate_is_named() -> None:
-    """From a vote that fails every gate, mended gate after gate; and every reason has its words."""
-    vote = FullVote(0, 0, 0, -1, 0, 0)
-    entry = rules_of(Rules()), 300_000_000, 1_000, NOW
-    seen = []
-    for mended in (
-        {"weight": 1},
-        {"valid": 1},
-        {"publish_ns": NOW + 2 * SECOND},
-        {"publish_ns": 1},
-        {"publish_ns": NOW},
-        {"price": 1},
-        {"price": PRICE_MIN},
-        {"conf": 0},
-        {"price": 300_000_000},
-        {"samples": 1},
-    ):
-        seen.append(run(_reason, rows_of([vote]), *entry))
-        vote = vote._replace(**mended)
-    assert seen == list(range(1, 11))
-    assert run(_reason, rows_of([vote]), *entry) == oracle.PASSES
-    assert len(oracle.REASONS) == 11
-
-
-any_vote = st.builds(
-    FullVote,
-    st.one_of(st.integers(-1, 9), int64s),
-    st.one_of(st.integers(LATE - 2, NOW + SECOND + 2), int64s),
-    st.one_of(st.integers(299_998_000, 300_002_000), st.integers(PRICE_MIN - 1, PRICE_MAX + 1), int64s),
-    st.one_of(st.integers(-1, 7_000_000), int64s),
-    st.one_of(st.integers(-1, 3), int64s),
-    st.sampled_from([0, 1, 1, 1, -(2**63)]),
-)
-
-
-@given(any_vote, st.sampled_from([0, 300_000_000]), st.integers(0, 3_000), st.one_of(st.just(NOW), int64s))
-def test_reason_against_the_twin(vote: FullVote, reference: int, band: int, now_ns: int) -> None:
-    got = run(_reason, rows_of([vote]), rules_of(Rules()), reference, band, now_ns)
-    assert got == oracle_twin.reason(vote, Rules(), reference, band, now_ns)
-
-
-shares = st.one_of(st.sampled_from([0, 1, 500, 100_000, 10**9]), st.integers(0, 10**9))
-
-
-@given(
-    st.one_of(st.integers(0, PRICE_MAX), st.just(2**63 - 1)), int64s.filter(lambda t: t >= 0), shares, shares
-)
-def test_band_against_the_twin(price: int, age_ns: int, base_ppm: int, ppm_s: int) -> None:
-    got = run(oracle.band_of, price, age_ns, base_ppm, ppm_s)
-    assert got == oracle_twin.band(price, age_ns, base_ppm, ppm_s)
-
-
-def test_band_of_the_starting_values() -> None:
-    """10 % and 5 bps a second."""
-    assert run(oracle.band_of, 300_000_000, 0, 100_000, 500) == 30_000_000
-    assert run(oracle.band_of, 300_000_000, 2 * SECOND, 100_000, 500) == 30_300_000
-    assert run(oracle.band_of, 300_000_000, 1, 100_000, 500) == 30_000_000
-    assert run(oracle.band_of, 2**63 - 1, 0, 1_000_000, 0) == 2**63 - 1
-
-
-@pytest.mark.parametrize(
-    ("leverage", "seconds"), [(1, 10), (20, 10), (21, 3), (100, 3), (101, 1), (1000, 1), (0, 10)]
-)
-def test_age_limit_by_leverage(leverage: int, seconds: int) -> None:
-    assert run(oracle.age_limit_ns, leverage) == seconds * SECOND
-
-
-@given(int64s, int64s, int64s)
-def test_switchboard_conf(price: int, std_dev: int, spread: int) -> None:
-    exact = max(
-        Fraction(196, 100) * max(0, std_dev), Fraction(max(0, spread), 2), Fraction(max(0, price), 1000)
-    )
-    assert run(oracle.switchboard_conf, price, std_dev, spread) == min(2**63 - 1, math.ceil(exact))
-
-
-@given(int64s, int64s, st.integers(-20, 2))
-def test_rescale128(hi: int, lo: int, shift: int) -> None:
-    wanted = round(Fraction(twins.int128(hi, lo)) * Fraction(10) ** shift)
-    good = -18 <= shift <= 0 and twins.fits(wanted)
-    got, ok = run(oracle.rescale128, hi, lo, shift)
-    if good:
-        assert (got, ok) == (wanted, 1)
-    else:
-        assert ok == 0
-
-
-@given(st.integers(-(2**65), 2**65), st.integers(0, 18), st.sampled_from([-1, 0, 1]))
-def test_rescale128_at_its_ties(whole: int, places: int, beside: int) -> None:
-    value = whole * 10**places + 5 * 10**places // 10 + beside
-    hi, lo = value >> 64, value & (2**64 - 1)
-    lo -= 2**64 if lo >= 2**63 else 0
-    wanted = round(Fraction(value, 10**places))
-    got, ok = run(oracle.rescale128, hi, lo, -places)
-    assert (got, ok) == (wanted, 1) if twins.fits(wanted) else ok == 0
-
-
-def test_rescale128_at_the_edge_of_int64() -> None:
-    """(2**63 - 1) + 0.5 rounds to the even 2**63, which does not fit."""
-    value = (2**63 - 1) * 10 + 5
-    assert run(oracle.rescale128, value >> 64, (value & (2**64 - 1)) - 2**64, -1) == (0, 0)
+def tally(votes: list[FullVote], reference: int = 0, witness_ppm: int = 2_500) -> tuple[int, int, int]:
+    return run(_tally, rows_of(votes), np.zeros(SLOTS, np.int64), reference, witness_ppm)
 
 
 on_scale = st.one_of(st.integers(299_000_000, 301_000_000), st.integers(PRICE_MIN, PRICE_MAX))
@@ -227,9 +70,10 @@ fair = st.builds(
 references = st.one_of(st.just(0), on_scale)
 
 
-@given(st.lists(fair, max_size=13), references)
-def test_tally_against_the_twin(votes: list[FullVote], reference: int) -> None:
-    assert tally(votes, reference) == oracle_twin.tally(dict(enumerate(votes)), reference)
+@given(st.lists(fair, max_size=13), references, st.sampled_from([0, 2_500, 10**6]))
+def test_tally_against_the_twin(votes: list[FullVote], reference: int, witness_ppm: int) -> None:
+    got = tally(votes, reference, witness_ppm)
+    assert got == oracle_twin.tally(dict(enumerate(votes)), reference, witness_ppm)
 
 
 @given(st.lists(fair, min_size=3, max_size=9), references, st.randoms(use_true_random=False))
@@ -275,8 +119,44 @@ def test_an_exact_tie_clamps_the_reference(reference: int, price: int) -> None:
     assert tally(votes, reference * 10**6) == (twins.OK, price * 10**6, conf)
 
 
+def test_the_upper_side_of_a_tie_is_read_from_its_own_provider_and_market() -> None:
+    """Four of weight 1, rising by provider: a tie between the second and the third, whose confidence is wider."""
+    votes = [GOOD._replace(price=300_000_000 + k * 1_000, conf=k * 10) for k in range(4)]
+    assert tally(votes, 300_001_500) == (twins.OK, 300_001_500, 20)
+    assert tally(votes, 1) == (twins.OK, 300_001_000, 20)
+    assert tally(votes) == (twins.OK, 300_001_000, 10)
+    rounds = Rounds(markets=2)
+    rounds.states[1]["reference"] = rounds.twins[1].reference = 300_001_500
+    assert rounds.decide([[], votes], NOW)[1] == (twins.OK, 300_001_500, 20)
+
+
 def at(second: int, *prices: int) -> list[FullVote]:
     return [GOOD._replace(publish_ns=NOW + second * SECOND, price=p * 10**6) for p in prices]
+
+
+def test_witnesses_that_disagree_near_the_reference_end_the_agreement_on_a_jump() -> None:
+    rounds = Rounds()
+    rounds.one(at(0, 300, 300, 300), NOW)
+    rounds.one(at(1, 400, 400, 400), NOW + SECOND)
+    assert int(rounds.states[0]["agreements"]) == 1
+    assert rounds.one(at(2, 300, 302), NOW + 2 * SECOND)[0] == HELD
+    assert int(rounds.states[0]["agreements"]) == 0
+
+
+def test_one_near_and_one_far_that_witness_each_other_are_agreed() -> None:
+    """In a band of 1 ppm the second is too far from the reference, and yet within 25 bps of the first."""
+    rounds = Rounds(Rules(band_ppm=1, band_ppm_s=0, rearm=1))
+    rounds.one(at(0, 300, 300, 300), NOW)
+    votes = [
+        GOOD._replace(publish_ns=NOW + SECOND),
+        GOOD._replace(publish_ns=NOW + SECOND, price=300_100_000),
+    ]
+    assert rounds.one(votes, NOW + SECOND)[:2] == (twins.TWO, 300_000_000)
+
+
+def test_what_never_had_a_price_is_not_held_however_early_it_is() -> None:
+    """Time 5 is within the hold limit of time 0, which is no reference's time."""
+    assert Rounds().one([], 5) == (twins.NONE, 0, 0)
 
 
 def test_a_lone_primary_needs_a_reference() -> None:

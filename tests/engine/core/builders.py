@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.core.params import Row, exchange_rows, market_rows, stage
+from engine.core.params import Row, exchange_rows, market_rows, oracle_rule, stage
 from engine.core.views import Views, views_of
 from kernels import frames as f
 from kernels.frames import ObservationKind, Source, Template, TickKind, TransferKind
@@ -175,13 +175,15 @@ PRICE = 300_000_000
 
 
 def genesis_rows() -> list[Row]:
-    """Three markets, and a second fee tier without rebate. Market 1 has an extreme funding cap."""
+    """Three markets, and a second fee tier without rebate. Market 1 has an extreme funding cap; the one provider
+    of market 2 may set its first price."""
     rows = exchange_rows()
     rows.append(Row(f.ParamKey.FEE_TIER, 1, 1_000_001, 333_333))
     for m, (price_exp, lot_exp) in enumerate(SCALES):
         rows += market_rows(m, f"M{m}", price_exp=price_exp, lot_exp=lot_exp, feeds=0)
         rows += [Row(f.ParamKey.FEED, m, k, weight) for k, weight in enumerate(WEIGHTS[m])]
     rows.append(Row(f.ParamKey.MARKET_FUNDING, 1, -(10**10), 10**12))
+    rows.append(oracle_rule(2, "alone", 1))
     return rows
 
 

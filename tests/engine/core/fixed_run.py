@@ -79,7 +79,7 @@ def fixed_frames(count: int) -> list[bytes]:
             hour += 1
             for _ in range(0 if hour > 1 else 1201):
                 script.seconds(1)
-                if script.now_ns % (5 * SECOND_NS) == 0:
+                if script.now_ns % (3 * SECOND_NS) == 0:
                     script.observe(PRICE + 4000, market=2, expo=9)
             script.params([Row(ParamKey.HOLD_NS, 0, hour * SECOND_NS)], change=hour + 1)
             script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)

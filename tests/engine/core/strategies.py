@@ -11,8 +11,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from engine.core.params import Row, stage
+from engine.core.params import Row, oracle_rule, stage
 from kernels import frames as f
+from kernels import oracle_rules
 from kernels.frames import ParamKey, Source, Template
 from kernels.layouts import KNOBS, LIMIT, PRICE_MAX, PRICE_MIN
 from kernels.profiles import BOUNDS
@@ -231,6 +232,14 @@ rule_rows = st.one_of(
         )
     ),
 )
+oracle_rows = st.sampled_from(
+    [
+        (name, bound + beside)
+        for name, bounds in oracle_rules.BOUNDS.items()
+        for bound in bounds
+        for beside in (0, 1, -1)
+    ]
+).flatmap(lambda rule: st.builds(oracle_rule, st.integers(0, 3), st.just(rule[0]), st.just(rule[1])))
 new_market = st.sampled_from([(3, 0), (4, 9), (7, 2), (6, 6)]).map(
     lambda e: [
         Row(ParamKey.MARKET_SCALE, 3, *e),
@@ -238,11 +247,12 @@ new_market = st.sampled_from([(3, 0), (4, 9), (7, 2), (6, 6)]).map(
         Row(ParamKey.MARKET_FUNDING, 3, 10**9, 10**11),
         Row(ParamKey.MARKET_BAND, 3, 10**4),
         Row(ParamKey.FEED, 3, 0, 2),
+        oracle_rule(3, "alone", 1),
     ]
 )
 changes = st.builds(
     Change,
-    st.one_of(st.lists(st.one_of(param_rows, feed_rows, rule_rows), max_size=3), new_market),
+    st.one_of(st.lists(st.one_of(param_rows, feed_rows, rule_rows, oracle_rows), max_size=3), new_market),
     st.integers(1, 3),
     mostly(st.just(0), [SECOND_NS, HOUR_NS, -(10**18)]),
     mostly(st.just(""), ["of", "change", "value", "value2"]),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.core.params import Row, exchange_rows, market_rows, stage
+from engine.core.params import Row, exchange_rows, market_rows, oracle_rule, stage
 from kernels.frames import ParamKey, Refusal, Source, Template, TickKind
 from kernels.layouts import MAX_STAGED
 from relayer.verify.model_frames import encode, head_of
@@ -19,6 +19,7 @@ NEW_MARKET = [
     Row(ParamKey.MARKET_LEVERAGE, 3, 5, 20),
     Row(ParamKey.MARKET_BAND, 3, 10_000),
     Row(ParamKey.FEED, 3, 0, 1),
+    oracle_rule(3, "alone", 1),
 ]
 
 
@@ -102,6 +103,9 @@ def test_a_commit_that_does_not_match_is_refused_and_may_be_repeated(lie: str) -
         (Row(ParamKey.MARKET_BAND, 0, 0), 0),
         (Row(ParamKey.FEED, 0, 13, 1), 0),
         (Row(ParamKey.FEED, 2, 0, 0), 0),
+        (Row(ParamKey.FEED, 1, 0, 0), 0),
+        (oracle_rule(0, "rearm", 0), 0),
+        (oracle_rule(0, "funding_on", 16), 0),
         (Row(ParamKey.FEED, 256, 0, 1), 0),
     ],
 )
@@ -116,6 +120,7 @@ def test_a_change_that_breaks_a_rule_is_dropped_as_a_whole(wrong: Row, row: int)
 
 def test_tables_must_be_whole_before_the_first_commit() -> None:
     whole = [*exchange_rows(), *market_rows(0, "M", price_exp=4, lot_exp=4, feeds=1)]
+    whole.append(oracle_rule(0, "alone", 1))
     needless = {
         (ParamKey.MARGIN_TIER_RATES, 2),
         (ParamKey.MARKET_SYMBOL, 0),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from engine.core.params import Row, check_rows, exchange_rows, market_rows
+from engine.core.params import Row, check_rows, exchange_rows, market_rows, oracle_rule
 from engine.core.state import Books, State
 from engine.core.tables import DAY_NS, contradiction, put_row
 from kernels import frames as f
 from kernels.book import size_limit
 from kernels.frames import ParamKey
 from kernels.layouts import FEED_SLOTS, MAX_MARKETS, MAX_PROVIDERS, MAX_TIERS
+from kernels.oracle_rules import BOUNDS, ORACLE_KNOBS
 
 K = ParamKey
 ONE = 10**12
@@ -41,7 +42,7 @@ def tables_with(rows: list[Row]) -> Books:
 
 
 def bytes_of(books: Books) -> bytes:
-    return b"".join(a.tobytes() for a in (books.meta, books.markets, books.tiers, books.feeds))
+    return b"".join(a.tobytes() for a in (books.meta, books.markets, books.tiers, books.feeds, books.oracles))
 
 
 ROWS_THAT_BREAK_A_RULE = [
@@ -85,6 +86,26 @@ ROWS_THAT_BREAK_A_RULE = [
     (Row(K.MARKET_SCALE, 2, 0, -1), "lot scale -1"),
     (Row(K.MARKET_SCALE, 1, 6, 2), "market 1: the scale of a market in force never changes"),
     (Row(K.MARKET_SCALE, 3, 6, 2), "market 3: markets are numbered without gaps, next is 2"),
+    (Row(K.MARKET_ORACLE, 1, -1, 1), "market 1: oracle knob -1 is not in 0..10"),
+    (Row(K.MARKET_ORACLE, 1, 11, 1), "market 1: oracle knob 11 is not in 0..10"),
+    (Row(K.MARKET_ORACLE, 2, 0, 1), "market 2 does not exist yet"),
+    *[
+        (oracle_rule(1, name, value), f"market 1: {name} {value} is not in {low}..{high}")
+        for name, (low, high) in BOUNDS.items()
+        if name not in ("funding_on", "liquidation_on")
+        for value in (low - 1, high + 1)
+    ],
+    *[
+        (oracle_rule(1, name, value), f"market 1: {name} {value} {why}")
+        for name in ("funding_on", "liquidation_on")
+        for value, why in (
+            (1, "admits a price that is held or none"),
+            (16, "admits a price that is held or none"),
+            (30, "admits a price that is held or none"),
+            (32, "is not in 0..14"),
+            (-32, "is not in 0..14"),
+        )
+    ],
 ]
 
 
@@ -121,6 +142,7 @@ EDGES_THAT_PASS = [
     Row(K.MARKET_BAND, 0, 10**6),
     Row(K.FEED, 0, MAX_PROVIDERS - 1, 10**6),
     Row(K.MARKET_SCALE, 2, 9, 9),
+    *[oracle_rule(0, name, bound) for name, bounds in BOUNDS.items() for bound in bounds],
 ]
 
 
@@ -142,8 +164,14 @@ def test_what_rows_write() -> None:
             Row(K.MARKET_FUNDING, 0, -3, 8),
             Row(K.MARKET_BAND, 0, 11),
             Row(K.FEED, 0, 12, 6),
+            *[oracle_rule(0, name, low + 1) for name, (low, _) in BOUNDS.items() if not name.endswith("_on")],
+            oracle_rule(0, "funding_on", 2),
+            oracle_rule(0, "liquidation_on", 4),
         ]
     )
+    oracle = books.oracles[0]
+    written = [low + 1 for name, (low, _) in BOUNDS.items() if not name.endswith("_on")]
+    assert [int(oracle[name]) for name in ORACLE_KNOBS] == [*written, 2, 4]
     market, tier = books.markets[0], books.tiers[3]
     assert int(books.meta[0]["observation_age_ns"]) == 123 and int(books.meta[0]["markets"]) == 1
     fee = books.tiers[4]
@@ -203,6 +231,14 @@ CONTRADICTIONS = [
     (without(K.MARKET_BAND, 0), "market 0 has no fill band"),
     (without(K.FEED, 1), "market 1 has no price feed"),
     ([*GENESIS, *[Row(K.FEED, 0, k, 0) for k in range(3)]], "market 0 has no price feed"),
+    (
+        [*GENESIS, *[Row(K.FEED, 0, k, 0) for k in (1, 2)]],
+        "market 0: provider 0 alone sets no first price: give it a witness, or set alone to 1",
+    ),
+    (
+        [*GENESIS, oracle_rule(1, "alone", 1), *[Row(K.FEED, 1, k, 0) for k in (0, 1)]],
+        "market 1: provider 2 may not be alone, only provider 0, the primary",
+    ),
 ]
 
 

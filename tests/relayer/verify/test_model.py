@@ -38,6 +38,7 @@ def test_a_light_replay_ends_in_the_same_state() -> None:
                 model.skip(source, 1, now_ns=tick.now_ns)
                 for number, prices in prices_of(machine).items():
                     model.adopt_prices(number, prices)
+                    model.adopt_oracle(number, machine.books.oracles[number])
                 outputs = machine.state.number("outputs")
                 model.adopt_outputs(outputs, machine.books.outbox[:outputs])
         else:
@@ -70,6 +71,9 @@ def test_skipped_seconds_are_counted() -> None:
     model.skip(Source.CLOCK, 9, now_ns=script.now_ns)
     for number, prices in prices_of(machine).items():
         model.adopt_prices(number, prices)
+        model.adopt_oracle(number, machine.books.oracles[number])
+    outputs = machine.state.number("outputs")
+    model.adopt_outputs(outputs, machine.books.outbox[:outputs])
     assert model.digest() == machine.state.digest()
 
 

@@ -1,0 +1,199 @@
+"""Prices on the tick: observations, the decision on them, what follows from having none, the mark.
+
+A market is decided from the newest observation of each provider by `kernels.oracle_rounds.decide`. While no
+price can be agreed on, the last good one is HELD, its confidence widening: past the exchange's HOLD_NS the
+market is reduce-only; past the market's own hold limit there is NONE, and a market that has waited that long
+halts until an operator's correction. A market that starts again waits for fresh prices.
+"""
+
+from __future__ import annotations
+
+from engine.core.booking import known_market
+from engine.core.outputs import set_market_state
+from engine.core.state import Books
+from kernels.frames import ObservationKind, Refusal
+from kernels.funding import MARK_BAND_PPM, next_basis
+from kernels.jit import kernel
+from kernels.layouts import (
+    FEED_SLOTS,
+    MARKET_HALTED,
+    MARKET_REDUCE_ONLY,
+    MAX_PROVIDERS,
+    PRICE_MAX,
+    PRICE_MIN,
+    SLOT_ASK,
+    SLOT_BID,
+    SLOT_MID,
+    STATUS_HELD,
+    STATUS_NONE,
+)
+from kernels.oracle import SKEW_NS, median3, rescale
+from kernels.oracle_rounds import decide
+from kernels.oracle_rules import age_in_force
+from kernels.profiles import ON_ORACLE
+from kernels.types import Record, wide
+
+_OK = int(Refusal.NONE)
+_UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
+_UNKNOWN_FEED = int(Refusal.UNKNOWN_FEED)
+_INVALID = int(Refusal.OBSERVATION_INVALID)
+_OLD = int(Refusal.OBSERVATION_OLD)
+_ORACLE = int(ObservationKind.ORACLE)
+_MID = int(ObservationKind.MID)
+_BID = int(ObservationKind.IMPACT_BID)
+_ASK = int(ObservationKind.IMPACT_ASK)
+
+
+@kernel
+def feed_slot(books: Books, frame: Record) -> int:
+    """Which observation slot of its market the frame fills, or -1 if no such feed is registered."""
+    kind = wide(frame["kind"])
+    base = wide(frame["market"]) * FEED_SLOTS
+    if kind == _ORACLE:
+        k = wide(frame["feed"])
+        if k < 0 or k >= MAX_PROVIDERS or books.feeds[base + k]["weight"] <= 0:
+            return -1
+        return base + k
+    if kind == _MID:
+        return base + SLOT_MID
+    if kind == _BID:
+        return base + SLOT_BID
+    if kind == _ASK:
+        return base + SLOT_ASK
+    return -1
+
+
+@kernel
+def apply_observation(books: Books, frame: Record) -> int:
+    """Keep the newest observation of a feed, in its market's price units (nearest, ties to even)."""
+    m = wide(frame["market"])
+    if known_market(books, m) == 0:
+        return _UNKNOWN_MARKET
+    slot = feed_slot(books, frame)
+    if slot < 0:
+        return _UNKNOWN_FEED
+    market = books.markets[m]
+    shift = wide(frame["expo"]) + market["price_exp"] - market["lot_exp"]
+    price, ok1 = rescale(frame["price"], shift)
+    conf, ok2 = rescale(frame["conf"], shift)
+    if ok1 == 0 or ok2 == 0 or price < PRICE_MIN or price > PRICE_MAX or conf < 0 or frame["publish_ns"] <= 0:
+        return _INVALID
+    feed = books.feeds[slot]
+    if frame["publish_ns"] < feed["publish_ns"]:
+        return _OLD
+    feed["publish_ns"] = frame["publish_ns"]
+    feed["price"] = price
+    feed["conf"] = conf
+    feed["slot"] = frame["slot"]
+    return _OK
+
+
+@kernel
+def fresh_price(books: Books, slot: int, now_ns: int) -> int:
+    """Price of a book observation that is not from the future nor too old, or 0."""
+    feed = books.feeds[slot]
+    age = now_ns - feed["publish_ns"]
+    if feed["publish_ns"] <= 0 or age < -SKEW_NS or age > books.meta[0]["observation_age_ns"]:
+        return 0
+    return feed["price"]
+
+
+@kernel
+def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
+    """Mark = median(index, index + 150 s average basis, impact mid) within +-50 bps; without a book: index.
+
+    Advances the basis average by one second.
+    """
+    base = m * FEED_SLOTS
+    oracle = market["oracle"]
+    mid = fresh_price(books, base + SLOT_MID, now_ns)
+    bid = fresh_price(books, base + SLOT_BID, now_ns)
+    ask = fresh_price(books, base + SLOT_ASK, now_ns)
+    if mid == 0:
+        market["basis_known"] = 0
+        market["basis_e6"] = 0
+        return oracle
+    sample = (mid - oracle) * 1_000_000
+    market["basis_e6"] = next_basis(market["basis_e6"], sample) if market["basis_known"] == 1 else sample
+    market["basis_known"] = 1
+    if bid == 0 or ask == 0:
+        return oracle
+    mark = median3(oracle, oracle + market["basis_e6"] // 1_000_000, (bid + ask) // 2)
+    band = oracle * MARK_BAND_PPM // 1_000_000
+    return max(oracle - band, min(oracle + band, mark))
+
+
+@kernel
+def take_votes(books: Books, m: int) -> None:
+    """Write the newest observations of one market's providers as VOTE rows.
+
+    Their owner, verification and samples were checked by whoever forwarded them: no frame tells those.
+    """
+    base = m * FEED_SLOTS
+    for k in range(base, base + MAX_PROVIDERS):
+        feed = books.feeds[k]
+        vote = books.votes[k]
+        vote["weight"] = feed["weight"]
+        if feed["weight"] > 0:
+            vote["publish_ns"] = feed["publish_ns"]
+            vote["price"] = feed["price"]
+            vote["conf"] = feed["conf"]
+            vote["samples"] = 1
+            vote["valid"] = 1
+
+
+@kernel
+def price_second(books: Books, m: int, market: Record, now_ns: int) -> int:
+    """Decide one market's price for this second; 1 if there is one that was agreed on now.
+
+    Leaves the reason for or against each provider in books.reasons[m * 16 : m * 16 + 13].
+    """
+    oracle = books.oracles[m]
+    oracle["age_ns"] = age_in_force(oracle, market["leverage_max"], now_ns)
+    take_votes(books, m)
+    status, price, conf = decide(books.votes, m, oracle, oracle, now_ns, books.order, books.reasons)
+    if status == STATUS_NONE or status == STATUS_HELD:
+        if market["oracle"] != 0:
+            hold_price(books, m, market, status, conf, now_ns)
+        return 0
+    market["status"] = status
+    market["oracle"] = price
+    market["conf"] = conf
+    market["held_since_ns"] = 0
+    mark = mark_price(books, m, market, now_ns)
+    market["mark"] = mark
+    market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
+    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
+    return 1
+
+
+@kernel
+def hold_price(books: Books, m: int, market: Record, status: int, conf: int, now_ns: int) -> None:
+    """A second without agreement, HELD or NONE: index price and mark stay, what may be done gets less."""
+    market["status"] = status
+    if status == STATUS_HELD:
+        market["conf"] = conf
+    if market["held_since_ns"] == 0:
+        market["held_since_ns"] = now_ns
+    waited_ns = now_ns - market["held_since_ns"]
+    bits = 0
+    if status == STATUS_NONE or waited_ns > books.meta[0]["hold_ns"]:
+        bits = MARKET_REDUCE_ONLY
+    if status == STATUS_NONE and waited_ns > books.oracles[m]["hold_ns"]:
+        bits = MARKET_REDUCE_ONLY | MARKET_HALTED
+    set_market_state(books, m, bits, 1, 0)
+
+
+@kernel
+def restart_market(books: Books, m: int, now_ns: int) -> None:
+    """After a pause or a halt: what was published before `now_ns` no longer counts, and until something newer
+    is agreed on the price is held and the market reduce-only. One that never had a price has none to doubt."""
+    oracle = books.oracles[m]
+    oracle["restart_ns"] = now_ns
+    oracle["agreements"] = 0
+    market = books.markets[m]
+    if market["oracle"] == 0:
+        return
+    market["status"] = STATUS_HELD
+    market["held_since_ns"] = now_ns
+    set_market_state(books, m, MARKET_REDUCE_ONLY, 1, 0)
