@@ -1,0 +1,129 @@
+"""Test runs in a copy of the project: which tests reach which lines, and whether a chosen few still pass.
+
+Every run is a child of this process, which has imported all but the kernels. The child answers in a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import pytest
+
+_ANSWER = "answer.json"
+
+
+class Reach:
+    """Pytest plugin: the lines of one file that each test runs, and how long it takes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self.imported: set[int] = set()
+        self.lines: dict[str, set[int]] = {}
+        self.seconds: dict[str, float] = {}
+        self._now = self.imported
+
+    def _call(self, frame: FrameType, event: str, given: Any) -> Any:
+        return self._line if frame.f_code.co_filename == self.path else None
+
+    def _line(self, frame: FrameType, event: str, given: Any) -> Any:
+        self._now.add(frame.f_lineno)
+        return self._line
+
+    def pytest_sessionstart(self) -> None:
+        sys.settrace(self._call)
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._now = self.lines.setdefault(item.nodeid, set())
+        started_s = time.monotonic()
+        sys.settrace(self._call)
+        yield
+        sys.settrace(None)
+        self.seconds[item.nodeid] = time.monotonic() - started_s
+
+    def answer(self) -> Any:
+        lines = {test: sorted(lines) for test, lines in self.lines.items()}
+        return {"imported": sorted(self.imported), "lines": lines, "seconds": self.seconds}
+
+
+class Chosen:
+    """Pytest plugin: runs these tests in this order; remembers the first that fails."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.place = {test: k for k, test in enumerate(tests)}
+        self.failed = ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = sorted(
+            (item for item in items if item.nodeid in self.place), key=lambda item: self.place[item.nodeid]
+        )
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self.failed:
+            self.failed = report.nodeid
+
+    def answer(self) -> Any:
+        return self.failed
+
+
+class Reached(NamedTuple):
+    """What a run without any mutant found out."""
+
+    imported: set[int]
+    lines: dict[str, set[int]]
+    seconds: dict[str, float]
+
+    def tests(self, first: int, last: int) -> list[str]:
+        """Tests that run any of these lines; all of them if importing the file already does."""
+        wanted = set(range(first, last + 1))
+        if wanted & self.imported:
+            return list(self.lines)
+        return [test for test, lines in self.lines.items() if wanted & lines]
+
+
+def run(folder: Path, files: Sequence[str], plugin: Reach | Chosen, limit_s: int) -> tuple[bool, Any]:
+    """(all passed, what the plugin says or None) of the tests in these files of the copy."""
+    answer = folder / _ANSWER
+    answer.unlink(missing_ok=True)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(limit_s)
+            status = _run_tests(folder, files, plugin)
+            answer.write_text(json.dumps(plugin.answer()))
+        finally:
+            os._exit(status)
+    passed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    return passed, json.loads(answer.read_text()) if answer.exists() else None
+
+
+def _run_tests(folder: Path, files: Sequence[str], plugin: Reach | Chosen) -> int:
+    here = str(Path(__file__).resolve().parents[2])
+    os.chdir(folder)
+    for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
+        del sys.modules[name]
+    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in ("", here))]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-W", "error"]
+        return int(pytest.main([*options, *files], plugins=[plugin]))
+
+
+def reach(folder: Path, file: str, files: Sequence[str], limit_s: int) -> Reached | None:
+    """Which tests of `files` reach which lines of `file`; None if one of them fails."""
+    passed, found = run(folder, files, Reach(folder / file), limit_s)
+    if not passed or found is None:
+        return None
+    lines = {test: set(reached) for test, reached in found["lines"].items()}
+    return Reached(set(found["imported"]), lines, found["seconds"])
