@@ -121,6 +121,8 @@ def drift_sides(rate_e9: int, net: int, longs: int, shorts: int, fee: int, pool:
         return 0, 0, 0, 0
     over = limit - abs(drift_payment(rate_e9, giving)) + 1
     reduced = math.trunc(Fraction(over * ONE, taking))
+    if not fits(reduced):
+        return 0, 0, 0, 0
     pair = (rate_e9, reduced) if rate_e9 > 0 else (reduced, rate_e9)
     return (*pair, pool + limit, 1)
 

@@ -122,6 +122,24 @@ def test_an_average_of_nothing_is_no_rate(total: int, weight: int, valid: int) -
     assert run(funding_rate.interval_rate_e12, rule, total, weight, valid, 3600, 77) == 0
 
 
+def test_an_interval_that_has_not_begun_has_no_mean() -> None:
+    for missing in (profiles.ZERO, profiles.SKIP):
+        rule = profiles.rule_row(Profile.HYPERLIQUID, missing=missing)
+        assert run(funding_rate.mean_premium_e12, rule, 5, 1, 1, 0) == (0, 0)
+        assert run(funding_rate.mean_premium_e12, rule, 5, 1, 1, 1) == (5, 1)
+
+
+@pytest.mark.parametrize(("sample_s", "slots"), [(1, 3600), (5, 720), (60, 60)])
+def test_too_few_samples_are_counted_in_slots(sample_s: int, slots: int) -> None:
+    """A third of the slots, however long a slot is; in proportion while the interval runs."""
+    rule = profiles.rule_row(Profile.GODARK, sample_s=sample_s, valid_min=slots // 3, missing=profiles.SKIP)
+    for elapsed in (slots, slots // 2):
+        enough = elapsed // 3
+        assert run(funding_rate.mean_premium_e12, rule, 7 * enough, enough, enough, elapsed) == (7, 1)
+        few = enough - 1
+        assert run(funding_rate.mean_premium_e12, rule, 7 * few, few, few, elapsed) == (0, 0)
+
+
 def test_a_quotient_past_int64_counts_as_its_limit() -> None:
     rule = profiles.rule_row(Profile.DRIFT)
     for sign in (1, -1):
@@ -196,6 +214,17 @@ def test_recorded_hours_are_charged_as_the_twin_would(first: int, premium: list[
         assert paid == sum(rates) * length // 8
         assert largest == max((abs(rate) for rate in rates), default=0)
         assert [int(r) for n, r, _ in out if n] == rates
+
+
+@given(st.lists(st.integers(-(2 * 10**9), 2 * 10**9), min_size=2, max_size=8))
+def test_recorded_differences_of_averages_are_charged_at_their_mean(premium: list[int]) -> None:
+    """Each clamped; every hour weighs the same."""
+    rule = profiles.rule_row(Profile.DRIFT, interval_s=7200, premium_limit_e12=10**9, interest_e12=0)
+    (hours, _, _, _, ok), out = charged([rule], [0] * len(premium), 0, list(premium))
+    held = [twins.clip(p, 10**9) for p in premium]
+    means = [twins.math.trunc(twins.Fraction(a + b, 2)) for a, b in zip(held[::2], held[1::2], strict=False)]
+    assert (ok, hours) == (1, 2 * len(means))
+    assert [int(r) for n, r, _ in out if n] == [twins.rate_of_mean(rule, mean) for mean in means]
 
 
 def test_an_interval_cut_by_a_change_of_rule_is_not_charged() -> None:
