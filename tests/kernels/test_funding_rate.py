@@ -14,6 +14,7 @@ from kernels.layouts import LIMIT
 from kernels.profiles import BOUNDS, RATE_ONE, RULE, RULES, Profile
 from tests.kernels import funding_twins as twins
 from tests.kernels.entries import run
+from tests.kernels.twins import I64_MAX, I64_MIN
 
 shares = st.one_of(st.sampled_from([0, 1, -1, RATE_ONE, -RATE_ONE]), st.integers(-RATE_ONE, RATE_ONE))
 positive = st.one_of(st.sampled_from([0, 1, RATE_ONE]), st.integers(0, RATE_ONE))
@@ -184,36 +185,65 @@ def test_a_knob_out_of_range_is_named(number: int, value: int) -> None:
     assert profiles.knob_fault(2, 3600) is None
 
 
-def charged(rule_list: list[Any], which: list[int], first: int, premium: list[int | None]) -> tuple[Any, Any]:
+def charged(
+    rule_list: list[Any],
+    which: list[int],
+    first: int,
+    premium: list[int | None],
+    prices: list[int] | None = None,
+) -> tuple[Any, Any]:
     table = np.zeros(len(rule_list), RULE)
     for k, rule in enumerate(rule_list):
         table[k] = rule
     out = np.full((len(which), 3), -1, np.int64)
     values = np.array([p or 0 for p in premium], np.int64)
     valid = np.array([p is not None for p in premium], np.int64)
-    price = np.full(len(which), 10**8, np.int64)
+    price = np.array(prices or [10**8] * len(which), np.int64)
     kind = np.array(which, np.int64)
     return run(funding_compare.charge, table, kind, first, values, valid, price, out), out
 
 
-@given(st.integers(0, 10**6), st.lists(st.none() | st.integers(-(10**10), 10**10), max_size=40))
-def test_recorded_hours_are_charged_as_the_twin_would(first: int, premium: list[int | None]) -> None:
-    for profile, length in ((Profile.GODARK, 1), (Profile.BINANCE, 8), (Profile.BITMEX, 8)):
+hours = st.tuples(st.none() | st.integers(-(10**10), 10**10), st.integers(1, 10**12))
+
+
+@given(st.integers(0, 10**6), st.lists(hours, max_size=40))
+def test_recorded_hours_are_charged_as_the_twin_would(
+    first: int, hours: list[tuple[int | None, int]]
+) -> None:
+    premium, prices = [p for p, _ in hours], [price for _, price in hours]
+    for profile in (Profile.GODARK, Profile.HYPERLIQUID, Profile.BINANCE, Profile.BITMEX):
         rule = profiles.rule_row(profile)
-        (hours, paid, largest, _, ok), out = charged([rule], [0] * len(premium), first, premium)
+        (count, paid, largest, index, ok), out = charged([rule], [0] * len(premium), first, premium, prices)
+        interval_s, slots = int(rule["interval_s"]), 3600 // int(rule["sample_s"])
+        length = interval_s // 3600
         start = -first % length
-        whole = max(0, len(premium) - start) // length
-        slots = 3600 // int(rule["sample_s"])
-        rates, before = [], 0
-        for k in range(whole):
-            span = premium[start + k * length : start + (k + 1) * length]
+        wanted, rates, before, moved = [[0, 0, 0]] * len(premium), [], 0, 0
+        for at in range(start, len(premium) - length + 1, length):
+            span = premium[at : at + length]
             set_rate = twins.rate(rule, [p for p in span for _ in range(slots)], before)
             rates.append(before if rule["lag"] else set_rate)
             before = set_rate
-        assert ok == 1 and hours == whole * length
+            moved += prices[at + length - 1] * 10**6 * rates[-1] * interval_s
+            so_far = sum(rates) * length // 8
+            wanted[at + length - 1 :] = [[length, rates[-1], so_far]] + [[0, 0, so_far]] * len(premium)
+        assert out.tolist() == wanted[: len(premium)]
+        assert (ok, count) == (1, len(rates) * length)
         assert paid == sum(rates) * length // 8
         assert largest == max((abs(rate) for rate in rates), default=0)
-        assert [int(r) for n, r, _ in out if n] == rates
+        assert index == moved // (28_800 * RATE_ONE)
+
+
+def test_an_index_or_a_price_out_of_bounds_is_refused_whole() -> None:
+    """At 15 % per 8 h on the largest price the index leaves +-2**61 in the fourteenth hour."""
+    rule = profiles.rule_row(Profile.GODARK, premium_limit_e12=RATE_ONE)
+    most = funding_compare.PRICE_MOST
+    for sign in (1, -1):
+        premium = [sign * RATE_ONE] * 14
+        assert charged([rule], [0] * 13, 0, premium[:13], [most] * 13)[0][4] == 1
+        assert charged([rule], [0] * 13, 0, premium[:13], [-most] * 13)[0][4] == 1
+        assert charged([rule], [0] * 14, 0, premium, [most] * 14)[0] == (0, 0, 0, 0, 0)
+        for price in (sign * (most + 1), I64_MIN, I64_MAX):
+            assert charged([rule], [0], 0, [0], [price])[0] == (0, 0, 0, 0, 0)
 
 
 @given(st.lists(st.integers(-(2 * 10**9), 2 * 10**9), min_size=2, max_size=8))
@@ -233,3 +263,10 @@ def test_an_interval_cut_by_a_change_of_rule_is_not_charged() -> None:
     assert hours == 8 + 2
     assert paid == 10**8 + 2 * 10**8 // 8
     assert [k for k, row in enumerate(out) if row[0]] == [7, 12, 13]
+
+
+def test_an_interval_whose_rule_changes_is_not_charged_the_next_one_is() -> None:
+    one, other = (profiles.rule_row(Profile.HYPERLIQUID, interval_s=28_800, dampener_e12=d) for d in (0, 1))
+    (hours, _, _, _, ok), out = charged([one, other], [0] * 4 + [1] * 12, 0, [0] * 16)
+    assert (ok, hours) == (1, 8)
+    assert [k for k, row in enumerate(out) if row[0]] == [15]
