@@ -206,15 +206,53 @@ def test_drift_payment(rate: int, base: int) -> None:
     assert run(funding_venues.drift_payment, rate, base) == ((paid, 1) if fine else (0, 0))
 
 
+@pytest.mark.parametrize(("nets", "received"), [([-1], -1), ([10**6 - 1], 0), ([10**6 - 1, 1], 1), ([], 0)])
+def test_settling_together_at_a_unit(nets: list[int], received: int) -> None:
+    assert run(funding_venues.settle_together, column(nets), column(nets)) == (received, 1)
+
+
+def test_a_spread_or_payment_past_int64_is_refused() -> None:
+    assert run(funding_venues.drift_rate_e9, I64_MIN, 1, 0, 1, 3600) == (0, 0)
+    assert run(funding_venues.drift_rate_e9, I64_MIN, 1, 1, 1, 3600) == (0, 0)
+    assert run(funding_venues.drift_rate_e9, I64_MAX, I64_MAX, 1, 1, 3600) == (0, 0)
+    assert run(funding_venues.drift_rate_e9, 2, 1, 0, 1, 86_401) == (0, 0)
+    assert run(funding_venues.drift_payment, I64_MIN, 10**12) == (0, 0)
+    assert run(funding_venues.drift_payment, I64_MAX, 10**12) == (-I64_MAX, 1)
+
+
 @given(small, small, st.integers(0, 10**14), st.integers(-(10**14), 0), unsigned, st.integers(0, 10**12))
 def test_drift_sides(rate: int, net: int, longs: int, shorts: int, fee: int, pool: int) -> None:
     got = run(funding_venues.drift_sides, rate, net, longs, shorts, fee, pool)
     assert got == twins.drift_sides(rate, net, longs, shorts, fee, pool)
 
 
-def test_drift_sides_whose_rate_would_not_fit_are_refused() -> None:
-    assert run(funding_venues.drift_sides, -(10**12), 1, 1, -9_223_374, 0, 0) == (0, 0, 0, 0)
-    assert run(funding_venues.drift_sides, -(10**12), 1, 1, -9_223_373, 0, 0)[3] == 1
+@given(int64s, int64s, unsigned, unsigned, unsigned, unsigned)
+def test_drift_sides_of_any_size(rate: int, net: int, longs: int, shorts: int, fee: int, pool: int) -> None:
+    got = run(funding_venues.drift_sides, rate, net, longs, -shorts, fee, pool)
+    assert got == twins.drift_sides(rate, net, longs, -shorts, fee, pool)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (-(10**12), 1, 1, -9_223_374, 0, 0),
+        (-(10**12), 1, 1, -9_223_373, 0, 0),
+        (2 * 10**12, I64_MAX, 1, -1, 0, 0),
+        (10**12, 1, 1, -1, 0, I64_MAX),
+        (10**12, -900, 100, 0, 0, 0),
+        (10**12, -900, I64_MAX, -(2 * 10**12), 0, 3),
+        (10**12, -900, I64_MAX, -(2 * 10**12), 0, 6),
+        (10**12, -900, I64_MAX, -(2 * 10**12), 0, 9),
+        (2 * 10**12, -900, I64_MAX, -(2 * 10**12), 0, 9),
+        (10**12, -900, 100, -1000, 100, 300),
+        (-(10**12), 900, 1000, -100, 101, 300),
+        (1, -(10**13), 5 * 10**12, -(10**13), 0, 0),
+        (-1, 10**13, 10**13, -5 * 10**12, 0, 0),
+    ],
+)
+def test_drift_sides_at_their_bounds(values: tuple[int, ...]) -> None:
+    """What each step may come to, on both sides of what int64 holds; pools less half the fees."""
+    assert run(funding_venues.drift_sides, *values) == twins.drift_sides(*values)
 
 
 def test_drift_sides_shrink_what_the_pool_cannot_bear() -> None:
@@ -249,8 +287,26 @@ def test_difference_payment(
 @given(st.tuples(int64s, int64s, int64s, int64s, int64s, int64s))
 def test_a_difference_payment_is_right_or_refused(values: tuple[int, ...]) -> None:
     got = run(funding_venues.difference_payment, *values)
-    if got[1] == 1:
-        assert got == twins.difference_payment(*values)
+    assert got == (twins.difference_payment(*values) if got[1] == 1 else (0, 0))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (I64_MIN, 0, 0, 0, 0, 10**12),
+        (0, I64_MIN, 0, 0, 0, 10**12),
+        (1, 2 * 10**12, I64_MAX, 0, 0, 1),
+        (1, 2 * 10**12, 0, I64_MAX, 0, 1),
+        (1, 2 * 10**12, 0, 0, I64_MAX, 1),
+        (I64_MAX, -1, 0, 0, 0, 1),
+        (-I64_MAX, 1, 0, 0, 10**12, 1),
+        (2**62 - 1, -(2**62), -(10**12), -(10**12), 0, 1),
+        (I64_MAX, 0, 0, 0, 0, 10**12 + 1),
+    ],
+)
+def test_a_difference_payment_past_int64_is_refused(values: tuple[int, ...]) -> None:
+    """Each step by itself: clamps, growth, difference, interest, their sum, the share."""
+    assert run(funding_venues.difference_payment, *values) == (0, 0)
 
 
 prices = st.one_of(st.sampled_from([10**7, 9 * 10**9]), st.integers(10**7, 9 * 10**9))
