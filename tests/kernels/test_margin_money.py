@@ -269,7 +269,7 @@ HALF = [Tier(1, ONE_E12, ONE_E12 // 2, 0)]
     [(1, -10, 6, 20), (1, -10, 9, 21_000), (1, 0, 9, 1000), (-1, 10, 6, 6), (-1, 10, 9, 6000), (-1, 3, 6, 2)],
 )
 def test_liquidation_price_of_a_few_units(size: int, held: int, e: int, price: int) -> None:
-    """A long in a market of nine decimals must also stand the fraction above its worth: 21 - 10 covers half of 22, up."""
+    """At nine decimals a long must also stand the fraction above its worth: 21 - 10 covers half of 22, up."""
     rows, scale = tier_rows(HALF), Scale(e)
     got = run(liquidation_price.liquidation_price, size, held, rows, 0, 0, scale.mul, scale.div)
     assert got == (price, PRICE_FOUND)
