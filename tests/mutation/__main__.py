@@ -83,9 +83,10 @@ def explained(file: str) -> dict[str, str]:
 class Killers:
     """Runs the tests that reach a mutant, those first that have killed most, then the fastest."""
 
-    def __init__(self, folder: Path, file: str, reached: runs.Reached) -> None:
+    def __init__(self, folder: Path, file: str, tests: Sequence[str], reached: runs.Reached) -> None:
         self.folder, self.file, self.reached = folder, file, reached
         self.kills: Counter[str] = Counter()
+        self.patching = runs.Patching(folder, tests)
 
     def kill(self, mutant: Mutant) -> bool:
         """Whether any test can tell this mutant; the copy stays as it was."""
@@ -93,17 +94,26 @@ class Killers:
         if not tests:
             return False
         tests.sort(key=lambda test: (-self.kills[test], self.reached.seconds[test]))
-        usual_s = sum(self.reached.seconds[test] for test in tests)
+        limit_s = HANG_S + round(5 * sum(self.reached.seconds[test] for test in tests))
+        if self.reached.at_import(*mutant.body):
+            killed, killer = self._anew(mutant, tests, limit_s)
+        else:
+            module = self.file.removesuffix(".py").replace("/", ".")
+            patch = runs.Patch(module, mutant.function, mutant.source, tests, limit_s)
+            killed, killer = self.patching.kill(patch)
+        if killer:
+            self.kills[killer] += 1
+        return killed
+
+    def _anew(self, mutant: Mutant, tests: Sequence[str], limit_s: int) -> tuple[bool, str]:
+        """The same where importing runs the mutant, by importing all of it anew."""
         path = self.folder / self.file
         source = path.read_text()
         path.write_text(mutant.source)
-        plugin = runs.Chosen(tests)
         files = sorted({test.partition("::")[0] for test in tests})
-        passed, killer = runs.run(self.folder, files, plugin, HANG_S + round(5 * usual_s))
+        passed, killer = runs.run(self.folder, files, runs.Chosen(tests), limit_s)
         path.write_text(source)
-        if killer:
-            self.kills[killer] += 1
-        return not passed
+        return not passed, killer or ""
 
 
 def check_file(root: Path, folder: Path, file: str, every: int, until_s: float) -> Result:
@@ -121,7 +131,7 @@ def check_file(root: Path, folder: Path, file: str, every: int, until_s: float) 
     if reached is None:
         print(f"{file}: its tests fail without any mutant")
         return Result(file, len(mutants), unexplained=len(mutants))
-    known, killers, count = explained(file), Killers(folder, file, reached), Counter[str]()
+    known, killers, count = explained(file), Killers(folder, file, tests, reached), Counter[str]()
     for mutant in mutants:
         if time.monotonic() > until_s:
             break
@@ -132,6 +142,7 @@ def check_file(root: Path, folder: Path, file: str, every: int, until_s: float) 
         else:
             count["unexplained"] += 1
             print(f"  survived {file}:{mutant.line} {mutant.name}", flush=True)
+    killers.patching.close()
     tried = sum(count.values())
     return Result(file, tried, **count, late=len(mutants) - tried)
 

@@ -32,9 +32,13 @@ _EXTREMES = {"max": "min", "min": "max"}
 
 
 class Mutant(NamedTuple):
-    """One change: where, what the statement said, what it says now, and the whole text."""
+    """One change: where, what the statement said, what it says now, and the whole text.
+
+    line, last: of the statement, or of the head of a compound one; body: of the function that it is in.
+    """
 
     function: str
+    body: tuple[int, int]
     line: int
     last: int
     before: str
@@ -150,7 +154,9 @@ def _mutant(
         getattr(parent, name)[k] = changed
     after = _first_line(changed if isinstance(changed, ast.stmt) else statement)
     first, last = _lines(node if isinstance(node, ast.stmt) else statement)
-    return Mutant(function.name, first, last, before, after, ast.unparse(ast.fix_missing_locations(whole)))
+    body = function.body[0].lineno, function.end_lineno or 0
+    text = ast.unparse(ast.fix_missing_locations(whole))
+    return Mutant(function.name, body, first, last, before, after, text)
 
 
 def _lines(statement: ast.AST) -> tuple[int, int]:

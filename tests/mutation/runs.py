@@ -6,12 +6,14 @@ Every run is a child of this process, which has imported all but the kernels. Th
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -82,32 +84,120 @@ class Reached(NamedTuple):
     lines: dict[str, set[int]]
     seconds: dict[str, float]
 
+    def at_import(self, first: int, last: int) -> bool:
+        """Whether any of these lines runs while tests are collected."""
+        return not self.imported.isdisjoint(range(first, last + 1))
+
     def tests(self, first: int, last: int) -> list[str]:
         """Tests that run any of these lines; all of them if importing the file already does."""
-        wanted = set(range(first, last + 1))
-        if wanted & self.imported:
+        if self.at_import(first, last):
             return list(self.lines)
-        return [test for test, lines in self.lines.items() if wanted & lines]
+        return [test for test, lines in self.lines.items() if not lines.isdisjoint(range(first, last + 1))]
 
 
 def run(folder: Path, files: Sequence[str], plugin: Reach | Chosen, limit_s: int) -> tuple[bool, Any]:
     """(all passed, what the plugin says or None) of the tests in these files of the copy."""
     answer = folder / _ANSWER
     answer.unlink(missing_ok=True)
+
+    def child() -> int:
+        status = _run_tests(folder, files, plugin)
+        answer.write_text(json.dumps(plugin.answer()))
+        return status
+
+    passed = _forked(child, limit_s) == 0
+    return passed, json.loads(answer.read_text()) if answer.exists() else None
+
+
+def _forked(work: Callable[[], int], limit_s: int) -> int:
+    """Exit code of `work` in a child that is killed after so long."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
             signal.alarm(limit_s)
-            status = _run_tests(folder, files, plugin)
-            answer.write_text(json.dumps(plugin.answer()))
+            status = work()
         finally:
             os._exit(status)
-    passed = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    return passed, json.loads(answer.read_text()) if answer.exists() else None
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def _run_tests(folder: Path, files: Sequence[str], plugin: Reach | Chosen) -> int:
+class Patch(NamedTuple):
+    """Another body for a function of a module, and the tests to run with it, in order."""
+
+    module: str
+    function: str
+    source: str
+    tests: list[str]
+    limit_s: int
+
+
+class Patching:
+    """Pytest plugin, and the handle of the child that it runs in: tests are collected and kernels imported
+    once, then every patch is tried in a child of that child. What importing runs cannot be patched so.
+    """
+
+    def __init__(self, folder: Path, files: Sequence[str]) -> None:
+        ask, self._ask = os.pipe()
+        self._told, tell = os.pipe()
+        self._failed = ""
+        self._child = os.fork()
+        if self._child == 0:
+            try:
+                os.close(self._ask)
+                os.close(self._told)
+                self._asked, self._tell = os.fdopen(ask), tell
+                _run_tests(folder, files, self)
+            finally:
+                os._exit(0)
+        os.close(ask)
+        os.close(tell)
+        self._answers = os.fdopen(self._told)
+
+    def kill(self, patch: Patch) -> tuple[bool, str]:
+        """(whether a test failed, hung or crashed, its name if it failed)."""
+        os.write(self._ask, json.dumps(patch).encode() + b"\n")
+        status, failed = json.loads(self._answers.readline())
+        return status != 0, failed
+
+    def close(self) -> None:
+        os.close(self._ask)
+        self._answers.close()
+        os.waitpid(self._child, 0)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._failed = report.nodeid
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        for line in self._asked:
+            patch = Patch(*json.loads(line))
+            read, write = os.pipe()
+            status = _forked(
+                functools.partial(self._try, patch, [items[test] for test in patch.tests], write),
+                patch.limit_s,
+            )
+            os.close(write)
+            with os.fdopen(read) as told:
+                os.write(self._tell, json.dumps([status, told.read()]).encode() + b"\n")
+        return True
+
+    def _try(self, patch: Patch, items: Sequence[pytest.Item], write: int) -> int:
+        function = inspect.unwrap(getattr(sys.modules[patch.module], patch.function))
+        whole = compile(patch.source, function.__code__.co_filename, "exec")
+        function.__code__ = next(
+            code for code in whole.co_consts if getattr(code, "co_name", "") == patch.function
+        )
+        for item, after in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+            if self._failed:
+                os.write(write, self._failed.encode())
+                return 1
+        return 0
+
+
+def _run_tests(folder: Path, files: Sequence[str], plugin: Reach | Chosen | Patching) -> int:
     here = str(Path(__file__).resolve().parents[2])
     os.chdir(folder)
     for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
