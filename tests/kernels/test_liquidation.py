@@ -285,6 +285,29 @@ def test_deleverage_score(pnl: int, cost: int, notional: int, equity: int) -> No
     assert (score < 0) == (profit < 0)
 
 
+def test_scores_begin_at_one_unit() -> None:
+    assert run(liquidation.deleverage_score, 5, 100, 1, 1) == 50_000 * 10**6
+    assert run(liquidation.deleverage_score, -5, 100, 1, 1) == -50_000
+    assert run(liquidation.deleverage_score, 0, 100, 1, 1) == 0
+    for notional, equity in [(0, 1), (1, 0)]:
+        assert run(liquidation.deleverage_score, 5, 100, notional, equity) == -SCORE_MAX * SCORE_MAX
+
+
+def test_no_side_is_on_neither() -> None:
+    ranked, sizes, order = (np.array(row, np.int64) for row in ([1, 2], [5, -5], [9, 9]))
+    assert run(liquidation.order_deleveraging, ranked, sizes, 0, order) == 0
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_one_lot_is_spread(side: int) -> None:
+    out = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    order = np.zeros(1, np.int64)
+    others = np.array([-5 * side], np.int64)
+    assert run(liquidation.deleverage, side, -7, others, order, 1, *out) == (0, 1, 1)
+    assert [o.tolist() for o in out] == [[side], [-7]]
+    assert run(liquidation.deleverage, side, -7, -others, order, 1, *out) == (1, 0, 0)
+
+
 def test_most_profitable_and_leveraged_comes_first() -> None:
     """20 % at 10x before 20 % at 5x before 5 % at 10x before a loss at 10x before one at 5x."""
     rows = [(20, 100, 10), (20, 100, 20), (5, 100, 10), (-5, 100, 10), (-5, 100, 20)]
