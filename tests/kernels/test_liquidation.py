@@ -302,10 +302,10 @@ def test_no_side_is_on_neither() -> None:
 def test_one_lot_is_spread(side: int) -> None:
     out = np.zeros(1, np.int64), np.zeros(1, np.int64)
     order = np.zeros(1, np.int64)
-    others = np.array([-5 * side], np.int64)
-    assert run(liquidation.deleverage, side, -7, others, order, 1, *out) == (0, 1, 1)
+    for lots, wanted in [(-5, (0, 1, 1)), (-1, (0, 1, 1)), (0, (1, 0, 0)), (1, (1, 0, 0)), (5, (1, 0, 0))]:
+        others = np.array([lots * side], np.int64)
+        assert run(liquidation.deleverage, side, -7, others, order, 1, *out) == wanted
     assert [o.tolist() for o in out] == [[side], [-7]]
-    assert run(liquidation.deleverage, side, -7, -others, order, 1, *out) == (1, 0, 0)
 
 
 def test_most_profitable_and_leveraged_comes_first() -> None:
