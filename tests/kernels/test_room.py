@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -14,10 +15,12 @@ from kernels.layouts import PRICE_MAX, PRICE_MIN
 from kernels.margin import PRICE_WIDE
 from kernels.room import MOVE_MAX, ROOM_MAX, ROOM_NEVER, ROOM_NONE
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
+from relayer.verify import model_margin as model
 from relayer.verify.model_margin import Holding, Market, Tier
 from tests.kernels.entries import run
 from tests.kernels.margins import (
     PUBLISHED,
+    holdings,
     markets,
     position_rows,
     prices,
@@ -164,6 +167,64 @@ def test_a_market_without_a_price_moves_without_bound(mark: int) -> None:
     rows = risk_rows([Market(6, 10**8), Market(6, mark)])
     assert run(room.move_e9, rows[0], rows[1]) == MOVE_MAX
     assert run(room.move_e9, rows[1], rows[0]) == MOVE_MAX
+
+
+def move(anchor: Market, now: Market) -> int:
+    rows = risk_rows([anchor, now])
+    return int(run(room.move_e9, rows[0], rows[1]))
+
+
+def test_moves_to_the_unit() -> None:
+    """Nothing moved is 0, even at the least and the largest price; the least step of each kind is 1, up."""
+    at = Market(6, PRICE_WIDE, 5, 7)
+    for market in (at, Market(6, 1)):
+        assert move(market, market) == 0
+    assert move(at, at._replace(mark=PRICE_WIDE - 1)) == 1
+    assert move(at, at._replace(index_e6=6)) == move(at, at._replace(index_e6=4)) == 1
+    assert move(at, at._replace(floor_e12=8)) == 1
+    assert move(at, at._replace(floor_e12=6)) == 0
+    assert move(at, at._replace(floor_e12=1007)) == 1
+    assert move(at, at._replace(floor_e12=1008)) == 2
+    assert move(Market(6, 10**8), Market(6, 11 * 10**7, 10**12, 10**10)) == 10**8 + 10**7 + 11 * 10**6
+
+
+def test_a_move_past_what_can_be_counted_is_the_widest() -> None:
+    least = Market(6, 1)
+    assert move(least, Market(6, PRICE_WIDE)) == MOVE_MAX
+    assert move(least, Market(6, 1, 2**61)) == MOVE_MAX
+    assert move(Market(6, 10**9), Market(6, 10**9 + 2 * 10**9)) == 2 * 10**9
+    assert move(Market(6, 10**9), Market(6, 10**9 + 2 * 10**9, 10**15)) == MOVE_MAX
+    for index in (-(2**61) - 1, 2**61 + 1):
+        assert move(Market(6, 10**9), Market(6, 10**9, index)) == MOVE_MAX
+        assert move(Market(6, 10**9, index), Market(6, 10**9)) == MOVE_MAX
+
+
+@given(markets(), st.data(), tables())
+def test_exposure_against_the_twin(market: Market, draw: st.DataObject, tiers: list[Tier]) -> None:
+    """Surplus less what rounding may take; weight at the highest rate of the tiers up to the one held."""
+    holding = draw.draw(holdings(market))
+    table = tier_rows(tiers)
+    got = run(
+        room.exposure,
+        position_rows([(0, 0, 0, holding)])[0],
+        risk_rows([market])[0],
+        table,
+        tier_index(table),
+    )
+    margin = model.position_margin(holding, market, tiers)
+    notional = math.ceil(abs(model.exact_worth(market.e, holding.size, market.mark)))
+    top = model.held_tier(tiers, holding.leverage or market.leverage)
+    rate = max(market.floor_e12, *(tier.maintenance_e12 for tier in tiers[: top + 1]))
+    weight = notional + math.ceil(Fraction(notional * min(rate, 10**12), 10**12))
+    assert got == (margin.equity - margin.maintenance - room.ROUNDING_SLACK_E6, weight, 1)
+
+
+def test_what_has_no_value_has_no_exposure_and_no_room() -> None:
+    table = tier_rows(PUBLISHED)
+    at = (risk_rows([Market(6, -1)]), table, tier_index(table))
+    rows = position_rows([(0, 0, 0, Holding(5))])
+    assert run(room.exposure, rows[0], at[0][0], *at[1:]) == (0, 0, 0)
+    assert run(room.position_room, rows[0], *at) == ROOM_NONE
 
 
 @given(st.integers(-(2**61), 2**61), st.integers(1, 2**61))
