@@ -31,6 +31,7 @@ from tests.kernels.margins import (
     tier_rows,
 )
 from tests.kernels.test_sweep import account_rows, listed
+from tests.kernels.twins import I64_MAX
 
 MARKED = FLAG_LIQUIDATABLE | FLAG_FAULT
 ACCOUNTS = 4
@@ -217,6 +218,34 @@ def test_exposure_against_the_twin(market: Market, draw: st.DataObject, tiers: l
     rate = max(market.floor_e12, *(tier.maintenance_e12 for tier in tiers[: top + 1]))
     weight = notional + math.ceil(Fraction(notional * min(rate, 10**12), 10**12))
     assert got == (margin.equity - margin.maintenance - room.ROUNDING_SLACK_E6, weight, 1)
+
+
+@given(markets(), st.data(), tables(), st.integers(-(10**12), 10**15))
+def test_room_of_an_account_is_that_of_its_sums(
+    market: Market, draw: st.DataObject, tiers: list[Tier], free: int
+) -> None:
+    mine = draw.draw(st.lists(holdings(market), min_size=1, max_size=3))
+    rows = position_rows([(0, 0, 1, holding) for holding in mine])
+    world = World([market], rows, [free], tiers)
+    parts = [run(room.exposure, row, world.anchor[0], world.table, world.index) for row in rows]
+    surplus, weight = free + sum(part[0] for part in parts), sum(part[1] for part in parts)
+    wanted: int = run(room.room_of, surplus, weight) if weight else ROOM_NEVER
+    assert world.account_rooms[0] == wanted
+    assert (world.rooms == ROOM_NEVER).all()
+
+
+def test_rooms_at_their_ends() -> None:
+    """Worth nothing is no room; a sum past int64 is no room; a weight of one unit is one."""
+    free_tier = [Tier(1000, 0, 0, 0)]
+    for mark, cash, wanted in [(0, 100, ROOM_NONE), (1, 100, ROOM_MAX), (1, 0, ROOM_NONE), (1, 3, 0)]:
+        for mode in (0, 1):
+            rows = position_rows([(0, 0, mode, Holding(1, cash))])
+            world = World([Market(6, mark)], rows, [0], free_tier)
+            assert (world.account_rooms if mode else world.rooms)[0] == wanted
+    rows = position_rows([(0, 0, 1, Holding(1, 10**6))])
+    assert World([Market(6, 10**8)], rows, [I64_MAX], PUBLISHED).account_rooms[0] == ROOM_NONE
+    assert World([Market(6, 10**8)], rows, [10**18], PUBLISHED).account_rooms[0] == ROOM_MAX
+    assert World([Market(6, -1)], rows, [10**18], PUBLISHED).account_rooms[0] == ROOM_NONE
 
 
 def test_what_has_no_value_has_no_exposure_and_no_room() -> None:
