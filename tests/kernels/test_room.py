@@ -151,6 +151,31 @@ def test_incremental_is_full_on_every_step(
         assert world.incremental() == world.full()
 
 
+@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_unit_is_looked_at_when_its_own_market_has_moved_and_named_when_it_is_due(
+    mode: int, side: int
+) -> None:
+    """Two accounts with 3 % behind a position that needs 2.5 %, each in a market of its own."""
+    at = Market(6, 10**8, 0, 0, 20)
+    held = Holding(side * 1000, -side * 10**11 + 3 * 10**9)
+    world = World([at, at], position_rows([(0, 0, mode, held), (1, 1, mode, held)]), [0, 0], PUBLISHED)
+    assert 0 < max(world.account_rooms[:2] if mode else world.rooms) < 6 * 10**6
+    for off_ppm, due in [
+        (0, False),
+        (-4000, False),
+        (-6000, True),
+        (6000, False),
+        (200_000, False),
+        (-9, False),
+    ]:
+        moved = at._replace(mark=10**8 + side * off_ppm * 100)
+        for markets_now, unit in (([moved, at], 0), ([at, moved], 1)):
+            world.markets = markets_now
+            wanted = [unit] if due else []
+            assert world.incremental() == world.full() == (([], wanted) if mode else (wanted, []))
+
+
 @given(markets(), st.data())
 def test_moves_round_up(anchor: Market, draw: st.DataObject) -> None:
     now = stepped(stepped(anchor, draw), draw)
