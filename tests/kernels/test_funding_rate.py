@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import funding_compare, funding_rate, profiles
-from kernels.layouts import LIMIT
+from kernels.layouts import KNOBS, LIMIT
 from kernels.profiles import BOUNDS, RATE_ONE, RULE, RULES, Profile
 from tests.kernels import funding_twins as twins
 from tests.kernels.entries import run
@@ -201,6 +201,75 @@ def charged(
     price = np.array(prices or [10**8] * len(which), np.int64)
     kind = np.array(which, np.int64)
     return run(funding_compare.charge, table, kind, first, values, valid, price, out), out
+
+
+@pytest.mark.parametrize("number", range(1, len(KNOBS)))
+def test_a_knob_may_take_its_ends_and_nothing_past_them(number: int) -> None:
+    low, high = BOUNDS[KNOBS[number]]
+    assert profiles.knob_fault(number, low) is None is profiles.knob_fault(number, high)
+    for value in (low - 1, high + 1):
+        assert str(profiles.knob_fault(number, value)).startswith(
+            f"{KNOBS[number]} {value} is not in {low}.."
+        )
+
+
+def test_knobs_are_numbered_from_one() -> None:
+    for number in (0, -1, len(KNOBS), len(KNOBS) + 1):
+        assert profiles.knob_fault(number, 1) == f"knob {number} is not in 1..{len(KNOBS) - 1}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"interest_e12": 10**9, "cap_e12": 10**9},
+        {"interest_e12": -(10**9), "cap_e12": 10**9},
+        {"dampener_e12": 15 * 10**10},
+        {"change_e12": 30 * 10**10},
+        {"interval_s": 86_400},
+        {"sample_s": 3600, "valid_min": 1},
+        {"valid_min": 3600},
+        {"weights": 1, "sample_s": 2},
+        {"weights": 0, "sample_s": 5, "source": 3, "valid_min": 0},
+        {"weights": 1, "sample_s": 3600, "interval_s": 7200, "premium_limit_e12": LIMIT // 3, "valid_min": 2},
+        {"sample_s": 1800, "premium_limit_e12": LIMIT // 2, "valid_min": 2},
+    ],
+)
+def test_knobs_at_the_edge_of_contradiction(changes: dict[str, int]) -> None:
+    assert profiles.contradiction(profiles.rule_row(Profile.GODARK, **changes)) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"interest_e12": 10**9 + 1, "cap_e12": 10**9}, "interest_e12"),
+        ({"interest_e12": -(10**9) - 1, "cap_e12": 10**9}, "interest_e12"),
+        ({"dampener_e12": 15 * 10**10 + 1}, "dampener_e12"),
+        ({"change_e12": 30 * 10**10 + 1}, "change_e12"),
+        ({"interval_s": 3601}, "whole hours"),
+        ({"weights": 1, "sample_s": 3600, "interval_s": 7200, "premium_limit_e12": LIMIT // 3 + 1}, "leaves"),
+        ({"sample_s": 1800, "premium_limit_e12": LIMIT // 2 + 1}, "leaves"),
+    ],
+)
+def test_knobs_one_past_the_edge(changes: dict[str, int], word: str) -> None:
+    why = profiles.contradiction(profiles.rule_row(Profile.GODARK, valid_min=0, **changes))
+    assert why is not None and word in why
+
+
+def test_hyperliquid_as_it_was() -> None:
+    """Each regime from its first second on; what is not named is as it is today."""
+    for k, (since_s, dampener, interval) in enumerate(profiles.REGIMES_HYPERLIQUID):
+        rule = profiles.hyperliquid_at(since_s)
+        assert (rule["dampener_e12"], rule["interval_s"]) == (dampener, interval)
+        assert rule["interest_e12"] == 10**8
+        if k:
+            before = profiles.hyperliquid_at(since_s - 1)
+            assert (before["dampener_e12"], before["interval_s"]) == profiles.REGIMES_HYPERLIQUID[k - 1][1:]
+
+
+@pytest.mark.parametrize(("dex", "multiplier"), [("hyna", 10**6), ("para", 600_000), ("other", 10**6)])
+def test_exchanges_on_hyperliquid(dex: str, multiplier: int) -> None:
+    rule = profiles.hip3(dex)
+    assert (rule["multiplier_ppm"], rule["dampener_e12"], rule["profile"]) == (multiplier, 3 * 10**8, 1)
 
 
 hours = st.tuples(st.none() | st.integers(-(10**10), 10**10), st.integers(1, 10**12))

@@ -46,6 +46,14 @@ def test_trade_at_the_edges(start: Lots, dlots: int, dquote: int) -> None:
         assert (after, pnl, status) == (Lots(0, Fraction(0), 0), 0, OVERFLOW)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(("held", "dlots"), [(-1, 2), (-1, 3), (2, -1), (1, -1), (1, 0), (0, 1), (1, 1)])
+def test_trades_of_single_lots(side: int, held: int, dlots: int) -> None:
+    start = Lots(side * held, Fraction(7, 2) if held else Fraction(0), 5)
+    given_trade = side * dlots, -side * dlots * 9 + 1
+    assert traded(start, *given_trade) == (*twins.mango_trade(start, *given_trade), OK)
+
+
 @pytest.mark.parametrize(
     ("start", "dlots", "dquote"),
     [
