@@ -37,6 +37,14 @@ def test_multiply_and_subtract(a: int, b: int) -> None:
     assert run(exact.subtract, a, b) == ((a - b, 1) if fit else (0, 0))
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "fit"), [(2**62, -2, 0), (I64_MIN, 1, 0), (I64_MAX, -1, 1), (I64_MAX, 1, 1), (2**62, 2, 0)]
+)
+def test_a_product_can_be_negated(a: int, b: int, fit: int) -> None:
+    """-2**63 is refused although it is an int64."""
+    assert run(exact.multiply, a, b) == run(exact.multiply, b, a) == (fit * a * b, fit)
+
+
 @given(int64s, int64s, exponents)
 def test_scaled_product(a: int, b: int, exponent: int) -> None:
     wanted = 0
@@ -51,6 +59,12 @@ def test_every_divisor_past_an_int64(digits: int) -> None:
     for a, b in [(I64_MAX, I64_MAX), (I64_MAX, -I64_MAX), (10**18 - 1, 10**18 + 1), (999_999_999, I64_MAX)]:
         wanted = math.trunc(a * b * power(-digits))
         assert run(exact.scaled_product, a, b, -digits) == ((wanted, 1) if fits(wanted) else (0, 0))
+
+
+@pytest.mark.parametrize("exponent", [-1, 0, 1])
+def test_signs_of_single_units(exponent: int) -> None:
+    for a, b in [(1, 10), (1, -10), (-1, 10), (-1, -10), (10, 1), (-10, 1), (0, -10), (-10, 0)]:
+        assert run(exact.scaled_product, a, b, exponent) == (math.trunc(a * b * power(exponent)), 1)
 
 
 def test_the_largest_power_that_can_fit() -> None:
