@@ -86,6 +86,35 @@ def test_ratio(num: int, den: int) -> None:
     assert run(exact.ratio, num, den) == ((0, 1, 0) if refused else answer(Fraction(num, den)))
 
 
+def test_ratios_of_small_numbers() -> None:
+    for num in range(-4, 5):
+        for den in range(-4, 5):
+            wanted = answer(Fraction(num, den)) if den else (0, 1, 0)
+            assert run(exact.ratio, num, den) == wanted
+    for num, den in [(I64_MIN, 1), (1, I64_MIN)]:
+        assert run(exact.ratio, num, den) == (0, 1, 0)
+
+
+def test_rationals_at_the_ends_of_int64() -> None:
+    """Numerator and denominator each just fit, or are refused."""
+    for a, b in [
+        (Fraction(I64_MAX), Fraction(1)),
+        (Fraction(-I64_MAX), Fraction(1)),
+        (Fraction(2**62), Fraction(2)),
+        (Fraction(-(2**62)), Fraction(2)),
+        (Fraction(1, I64_MAX), Fraction(1)),
+        (Fraction(1, 2**62), Fraction(1, 2)),
+        (Fraction(1, 2**62), Fraction(1, 3)),
+        (Fraction(I64_MAX), Fraction(-I64_MAX)),
+        (Fraction(-(2**62)), Fraction(-(2**62))),
+        (Fraction(0), Fraction(0)),
+        (Fraction(1), Fraction(-1)),
+    ]:
+        pairs = a.numerator, a.denominator, b.numerator, b.denominator
+        assert run(exact.times, *pairs) == answer(a * b)
+        assert run(exact.plus, *pairs) == answer(a + b)
+
+
 @given(rationals, rationals)
 def test_times_and_plus(a: Fraction, b: Fraction) -> None:
     pairs = a.numerator, a.denominator, b.numerator, b.denominator
