@@ -133,6 +133,16 @@ def test_groups_are_read_in_order_to_the_end() -> None:
     assert witnesses == [0xF0000000, 3]
 
 
+def test_a_scan_may_begin_and_end_anywhere() -> None:
+    """`position` is that of the first slot looked at; what lies before and behind is not read."""
+    book = journal([2, 1], 40)
+    words = words_of([b"\xff" * 64] * 3 + book.slots + [b"\xff" * 64])
+    out, witnesses = np.zeros((3, 8), np.int64), np.zeros(2, np.int64)
+    told = run(groups.scan_groups, words, 3, 8, 40, EPOCH, CHAIN, out, 3, witnesses)
+    assert told == (8, 3, book.chain, END)
+    assert out.tolist() == words[[4, 5, 7]].tolist()
+
+
 @pytest.mark.parametrize("room", range(6))
 def test_a_group_is_copied_whole_or_not_at_all(room: int) -> None:
     told, frames, witnesses = scan(journal([2, 3]).slots, 0, room)
