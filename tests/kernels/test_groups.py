@@ -218,7 +218,7 @@ def test_the_highest_durable_position_of_intact_headers() -> None:
     assert run(groups.later_durable, words, 0, len(slots), 10) == 12
 
 
-@given(st.lists(st.integers(0, 15), max_size=6), st.integers(0, 6))
+@given(st.lists(st.integers(0, 15), max_size=8), st.integers(0, 6))
 def test_behind_the_last_slot_in_use(bytes_set: list[int], start: int) -> None:
     """A slot counts wherever in it something is not zero."""
     slots = [bytes(64)] * 8

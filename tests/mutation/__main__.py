@@ -60,7 +60,7 @@ def naming(root: Path, paths: Iterable[Path], file: str) -> list[Path]:
 def tests_of(root: Path, file: str) -> list[str]:
     """Test files that name a kernel module; where there is none, those of the modules that import it."""
     tests = sorted((root / "tests" / "kernels").rglob("test_*.py"))
-    found = set(naming(root, tests, file))
+    found = {*naming(root, tests, file), *(path for path in tests if path.stem == f"test_{Path(file).stem}")}
     if not found:
         for user in naming(root, (root / "kernels").rglob("*.py"), file):
             found.update(naming(root, tests, user.relative_to(root).as_posix()))

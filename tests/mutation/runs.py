@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 import pytest
@@ -153,6 +153,9 @@ class Patching:
         os.close(ask)
         os.close(tell)
         self._answers = os.fdopen(self._told)
+        # Not before all is imported may anybody change the files of the copy.
+        if self._answers.readline() != "ready\n":
+            raise RuntimeError("the tests could not be collected")
 
     def kill(self, patch: Patch) -> tuple[bool, str]:
         """(whether a test failed, hung or crashed, its name if it failed)."""
@@ -171,30 +174,36 @@ class Patching:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
+        os.write(self._tell, b"ready\n")
         for line in self._asked:
             patch = Patch(*json.loads(line))
+            function = inspect.unwrap(getattr(sys.modules[patch.module], patch.function))
+            code = _code_of(patch, function)
+            chosen = [items[test] for test in patch.tests]
             read, write = os.pipe()
-            status = _forked(
-                functools.partial(self._try, patch, [items[test] for test in patch.tests], write),
-                patch.limit_s,
-            )
+            status = _forked(functools.partial(self._try, function, code, chosen, write), patch.limit_s)
             os.close(write)
             with os.fdopen(read) as told:
                 os.write(self._tell, json.dumps([status, told.read()]).encode() + b"\n")
         return True
 
-    def _try(self, patch: Patch, items: Sequence[pytest.Item], write: int) -> int:
-        function = inspect.unwrap(getattr(sys.modules[patch.module], patch.function))
-        whole = compile(patch.source, function.__code__.co_filename, "exec")
-        function.__code__ = next(
-            code for code in whole.co_consts if getattr(code, "co_name", "") == patch.function
-        )
+    def _try(self, function: FunctionType, code: CodeType, items: Sequence[pytest.Item], write: int) -> int:
+        function.__code__ = code
         for item, after in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if self._failed:
                 os.write(write, self._failed.encode())
                 return 1
         return 0
+
+
+def _code_of(patch: Patch, function: FunctionType) -> CodeType:
+    """The patched body. Raises where it could not stand in for the function's own."""
+    whole = compile(patch.source, function.__code__.co_filename, "exec")
+    bodies = [code for code in whole.co_consts if getattr(code, "co_name", "") == patch.function]
+    if len(bodies) != 1 or len(bodies[0].co_freevars) != len(function.__code__.co_freevars):
+        raise LookupError(f"{patch.module}.{patch.function} cannot be patched")
+    return bodies[0]
 
 
 def _run_tests(folder: Path, files: Sequence[str], plugin: Reach | Chosen | Patching) -> int:

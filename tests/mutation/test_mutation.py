@@ -126,12 +126,14 @@ def test_a_mutant_that_hangs_is_killed(project: Path) -> None:
 
 
 def test_what_runs_at_import_is_tested_by_all(project: Path) -> None:
+    """And what is changed for that is not what the other mutants are tried on."""
     (project / "kernels" / "sample.py").write_text(
-        "def last():\n    return 5\n\nLAST = last()\n\ndef capped(value):\n    return min(value, LAST)\n"
+        "def last():\n    return 5\n\nLAST = last()\n\ndef capped(value):\n    return min(value, LAST) + 0\n"
     )
     status, lines = run(project, "kernels/sample.py")
-    assert status == 0
-    assert lines[-1].split() == ["in", "all", *row(2, 2, 0, 0, 0)]
+    assert status == 1
+    assert lines[0].endswith("capped: return min(value, LAST) + 0 -> return min(value, LAST) - 0")
+    assert lines[-1].split() == ["in", "all", *row(4, 3, 0, 1, 0)]
 
 
 def test_lines_tell_which_tests_run(project: Path) -> None:
