@@ -35,7 +35,6 @@ REACH_S = 300
 """Longest run without a mutant."""
 HANG_S = 5
 """A mutant hangs if its tests take so long, and five times what they take without it."""
-_COPIED = ("kernels", "engine", "relayer", "tests")
 
 
 class Result(NamedTuple):
@@ -69,7 +68,7 @@ def tests_of(root: Path, file: str) -> list[str]:
 
 def copy_of(root: Path, folder: Path) -> None:
     """What the kernels' tests import, compiled once."""
-    for name in _COPIED:
+    for name in runs.COPIED:
         if (root / name).is_dir():
             shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     compileall.compile_dir(folder, quiet=2)

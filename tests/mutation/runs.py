@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+COPIED = ("kernels", "engine", "relayer", "tests")
+"""What a copy of the project holds; whatever of it this process has imported, children import from there."""
 _ANSWER = "answer.json"
 
 
@@ -209,7 +211,7 @@ def _code_of(patch: Patch, function: FunctionType) -> CodeType:
 def _run_tests(folder: Path, files: Sequence[str], plugin: Reach | Chosen | Patching) -> int:
     here = str(Path(__file__).resolve().parents[2])
     os.chdir(folder)
-    for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
+    for name in [name for name in sys.modules if name.partition(".")[0] in COPIED]:
         del sys.modules[name]
     sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in ("", here))]
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
