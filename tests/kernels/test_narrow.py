@@ -51,6 +51,13 @@ def test_divmod_floor(a: int, b: int, c: int, divisor: int) -> None:
     assert run(narrow.divmod_floor, a, b, c, divisor) == ((q, r, 1) if twins.fits(q) else (0, 0, 0))
 
 
+@pytest.mark.parametrize("value", [I64_MIN, I64_MIN + 1, -4, -3, -1, 0, 1, 3, I64_MAX])
+def test_divmod_floor_where_the_product_of_a_floor_leaves_int64(value: int) -> None:
+    """A third of -2**63, down, times three is below it."""
+    for divisor in (1, 2, 3, 10**9, I64_MAX):
+        assert run(narrow.divmod_floor, value, 1, 0, divisor) == (*divmod(value, divisor), 1)
+
+
 @given(int64s, int64s, int64s, st.one_of(st.integers(0, 18).map(lambda e: 10**e), st.integers(1, 2**61)))
 def test_divmod_by(a: int, b: int, c: int, divisor: int) -> None:
     magic, shift = run(narrow.magic_of, divisor)
