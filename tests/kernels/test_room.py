@@ -245,6 +245,15 @@ def test_exposure_against_the_twin(market: Market, draw: st.DataObject, tiers: l
     assert got == (margin.equity - margin.maintenance - room.ROUNDING_SLACK_E6, weight, 1)
 
 
+@pytest.mark.parametrize(("leverage", "percent"), [(0, 5), (20, 1), (21, 5), (100, 5), (1000, 5)])
+def test_a_position_without_leverage_has_that_of_its_market(leverage: int, percent: int) -> None:
+    tiers = tier_rows([Tier(20, 10**11, 10**10), Tier(100, 10**11, 5 * 10**10)])
+    row = position_rows([(0, 0, 0, Holding(1000, 0, leverage=leverage))])[0]
+    risk = risk_rows([Market(6, 10**8, 0, 0, 100)])[0]
+    _, weight, ok = run(room.exposure, row, risk, tiers, tier_index(tiers))
+    assert (weight, ok) == (10**11 + percent * 10**9, 1)
+
+
 @given(markets(), st.data(), tables(), st.integers(-(10**12), 10**15))
 def test_room_of_an_account_is_that_of_its_sums(
     market: Market, draw: st.DataObject, tiers: list[Tier], free: int
