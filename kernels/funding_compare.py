@@ -11,6 +11,8 @@ from kernels.profiles import PERIOD_S, RATE_ONE, TWAP_DIFF
 from kernels.types import Record, Rows, Words
 
 HOUR_S = 3600
+PRICE_MOST = 9_223_372_036_854
+"""Largest price of which a millionth fits int64."""
 UNPRICED = 100_000_000
 """Price of a unit where the file has none; the sum per coin then means nothing."""
 
@@ -36,7 +38,7 @@ def charge(
     premium_e12, valid, price: int64[n], price on any scale. An interval that is not whole (at either end, or
     cut by a change of rule) is not charged. The sum and the index (1e-6 of the price's unit per coin) carry
     their remainders. Writes out[n, 3]: hours that a payment closes (0: none), its rate, the sum after it.
-    Positive: longs pay. Status 0: a sum left its bounds, and `out` means nothing.
+    Positive: longs pay. Status 0: a sum left its bounds or a price +-PRICE_MOST, and `out` means nothing.
     """
     total, weight, samples, before, started = 0, 0, 0, 0, 0
     hours, paid, paid_rem, largest, index, index_rem = 0, 0, 0, 0, 0, 0
@@ -58,6 +60,8 @@ def charge(
         rate = interval_rate_e12(rule, total, weight, samples, slots, before)
         due = before if rule["lag"] == 1 else rate
         before = rate
+        if not -PRICE_MOST <= price[k] <= PRICE_MOST:
+            return 0, 0, 0, 0, 0
         step, paid_rem, ok1 = mul_add_divmod(due, rule["interval_s"], paid_rem, PERIOD_S)
         index, index_rem, ok2 = next_index(index, index_rem, price[k], due, rule["interval_s"])
         paid += step

@@ -21,7 +21,7 @@ def clamp(value: int, bound: int) -> int:
 
 @kernel
 def ratio(a: int, b: int, divisor: int, rounding: int) -> tuple[int, int]:
-    """(a*b / divisor as the rounding knob says, ok). `divisor` > 0."""
+    """(a*b / divisor as the rounding knob says, ok). ok = 0 also if `divisor` is not positive."""
     if rounding == NEAREST:
         return mul_div_half_even(a, b, divisor)
     if rounding == DOWN:
@@ -68,8 +68,6 @@ def mean_premium_e12(rule: Record, total: int, weight: int, valid: int, elapsed:
         return clamp(mean, rule["premium_limit_e12"]), 1
     if rule["missing"] == ZERO:
         weight = slot_weight(rule, 1, elapsed)
-    if weight <= 0:
-        return 0, 0
     return ratio(total, 1, weight, rule["rounding"])
 
 

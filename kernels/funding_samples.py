@@ -43,11 +43,8 @@ def padded_mean(values: Words, count: int, length: int) -> tuple[int, int]:
 
     ok = 0: nothing to average. More values than `length` are all counted.
     """
-    over = max(count, length)
-    if over <= 0:
-        return 0, 0
     hi, lo = wide_sum(values, 0, count)
-    mean, rem, ok = divmod128(hi, lo, over)
+    mean, rem, ok = divmod128(hi, lo, max(count, length))
     if rem > 0 and mean < 0:
         mean += 1
     return mean, ok

@@ -72,18 +72,17 @@ def drift_rate_e9(mark: int, oracle: int, offset_div: int, spread_div: int, peri
 
     mark, oracle: averages in 1e-6. spread = mark - oracle, plus |oracle| div offset_div where that is not 0,
     clamped to +-(oracle div spread_div); rate = spread * 1000 / (86,400 div max(3600, period)). A negative
-    oracle or divisor: ok = 0.
+    oracle or divisor, or a period above a day: ok = 0.
     """
     if oracle < 0 or offset_div < 0 or spread_div <= 0:
         return 0, 0
     spread, ok1 = add_checked(mark, -oracle)
+    if ok1 == 0:
+        return 0, 0
     if offset_div != 0:
-        spread, ok2 = add_checked(spread, oracle // offset_div)
-        ok1 = ok1 & ok2
+        spread += oracle // offset_div  # at most mark
     limit = drift_spread_limit(oracle, spread_div)
     parts = 86_400 // max(3600, period_s)
-    if ok1 == 0 or parts == 0:
-        return 0, 0
     return mul_div_trunc(max(-limit, min(limit, spread)), 1000, parts)
 
 
@@ -124,8 +123,6 @@ def drift_sides(
         return rate_e9, rate_e9, after, 1
     giving, taking = (long_base, short_base) if rate_e9 > 0 else (short_base, long_base)
     given, ok1 = drift_payment(rate_e9, giving)
-    if given == I64_MIN or taking == 0:
-        return 0, 0, 0, 0
     over, ok3 = add_checked(limit + 1, -abs(given))
     if over == I64_MIN:
         return 0, 0, 0, 0

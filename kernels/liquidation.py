@@ -332,9 +332,7 @@ def deleverage(
             return whole, 0, 0
         part = min(abs(other), whole - done)
         done += part
-        upto, ok = cash_share(cash, done, whole)
-        if ok == 0:
-            return whole, 0, 0
+        upto, _ = cash_share(cash, done, whole)
         dsizes[used] = part if size > 0 else -part
         dcashes[used] = upto - given
         given = upto

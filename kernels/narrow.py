@@ -211,8 +211,11 @@ def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
     value, fits = mul_add_fits(a, b, c)
     if fits == 0:
         return mul_add_divmod(a, b, c, divisor)
-    q = value // divisor
-    return q, value - q * divisor, 1
+    # Of a negative the complement is divided: quotient times divisor of a floor may lie below -2**63.
+    sign = value >> 63
+    bare = value ^ sign
+    q = bare // divisor
+    return q ^ sign, ((bare - q * divisor) ^ sign) + (divisor & sign), 1
 
 
 @kernel

@@ -195,7 +195,7 @@ class Tables:
             {n: copy.copy(market) for n, market in self.markets.items()},
             {n: copy.copy(tier) for n, tier in self.tiers.items()},
             {n: dict(providers) for n, providers in self.weights.items()},
-            {n: copy.copy(oracle) for n, oracle in self.oracles.items()},
+            oracles={n: copy.copy(oracle) for n, oracle in self.oracles.items()},
         )
 
 

@@ -112,17 +112,24 @@ def drift_payment(rate_e9: int, base: int) -> int:
 
 
 def drift_sides(rate_e9: int, net: int, longs: int, shorts: int, fee: int, pool: int) -> Parts:
+    refused = 0, 0, 0, 0
     gain = -drift_payment(rate_e9, net)
     limit = -(max(0, pool - fee // 2) // 3)
+    after = pool + max(gain, limit)
+    if not all(fits(value) for value in (gain, -gain, after)):
+        return refused
     if gain >= limit:
-        return rate_e9, rate_e9, pool + gain, 1
+        return rate_e9, rate_e9, after, 1
     giving, taking = (longs, shorts) if rate_e9 > 0 else (shorts, longs)
-    if taking == 0:
-        return 0, 0, 0, 0
-    over = limit - abs(drift_payment(rate_e9, giving)) + 1
+    given = drift_payment(rate_e9, giving)
+    over = limit - abs(given) + 1
+    if taking == 0 or not fits(abs(given)) or not fits(-over):
+        return refused
     reduced = math.trunc(Fraction(over * ONE, taking))
+    if not fits(reduced):
+        return refused
     pair = (rate_e9, reduced) if rate_e9 > 0 else (reduced, rate_e9)
-    return (*pair, pool + limit, 1)
+    return (*pair, after, 1)
 
 
 def difference_payment(internal: int, external: int, low: int, high: int, grown: int, share: int) -> Parts:

@@ -128,6 +128,22 @@ def test_an_index_past_its_bounds_does_not_move(sign: int) -> None:
     assert run(funding.next_index, near, 9, PRICE_MAX, sign * 10**12, 3600) == (near, 9, 0)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_index_may_reach_its_bounds(sign: int) -> None:
+    """LIMIT itself is in bounds, in one step from 0 or the last unit of the way; one more is not."""
+    price, rate = 2**40, sign * 2**24 * 10**6
+    assert run(funding.next_index, 0, 0, price, rate, 3600) == (sign * LIMIT, 0, 1)
+    assert run(funding.next_index, -sign, 0, price, rate, 3600) == (sign * (LIMIT - 1), 0, 1)
+    assert run(funding.next_index, sign, 0, price, rate, 3600) == (sign, 0, 0)
+
+
+@given(limited, limited, scales)
+def test_what_is_empty_or_has_not_moved_keeps_its_remainder(idx: int, index: int, scale: int) -> None:
+    for rem in (0, scale - 1):
+        assert run(funding.settle, 0, rem, idx, index, scale) == (0, rem, 1)
+        assert run(funding.settle, 5, rem, index, index, scale) == (0, rem, 1)
+
+
 @st.composite
 def settlements(draw: st.DrawFn) -> tuple[int, int, int, int, int]:
     """(size, rem, idx, index, scale) of a position as the books may hold it."""

@@ -103,6 +103,34 @@ def test_small_quotients_and_ties(function, by_reciprocal, rounding, divisor: in
         assert run(function, a, 1, divisor) == run(by_reciprocal, a, 1, *by(divisor)) == wanted
 
 
+@pytest.mark.parametrize("divisor", [1, 2, 3, 4, 7])
+def test_small_remainders_are_those_of_divmod(divisor: int) -> None:
+    for a in range(-9, 10):
+        wanted = (*divmod(a, divisor), 1)
+        assert run(entries.mul_add_divmod, 1, a, 0, divisor) == wanted
+        assert run(entries.mul_add_divmod_by, 1, 0, a, *by(divisor)) == wanted
+        assert run(entries.divmod128, -1 if a < 0 else 0, a, divisor) == wanted
+
+
+@pytest.mark.parametrize(
+    ("quotient", "divisor"),
+    [
+        (I64_MAX - 1, 2**62 + 7),
+        (I64_MAX - 21, 2**62 + 62),
+        (I64_MAX - 37, 553_079),
+        (I64_MAX - 47, 1_513_180_651_784_312 * 3048 + 4),
+    ],
+)
+def test_a_reciprocal_that_falls_one_short_is_put_right(quotient: int, divisor: int) -> None:
+    """Products just above 2**125 or of small divisors, where the first guess of the quotient is too small."""
+    for sign in (1, -1):
+        for _, by_reciprocal, _ in ROUNDINGS:
+            assert run(by_reciprocal, sign * quotient, divisor, *by(divisor)) == (sign * quotient, 1)
+        for rest in (0, 1, divisor - 1):
+            wanted = (sign * quotient, rest, 1)
+            assert run(entries.mul_add_divmod_by, sign * quotient, divisor, rest, *by(divisor)) == wanted
+
+
 def test_what_does_not_fit_is_said() -> None:
     for function, by_reciprocal, _ in ROUNDINGS:
         for a, b, divisor, wanted in [

@@ -27,7 +27,7 @@ from tests.kernels.margins import (
     tables,
     tier_rows,
 )
-from tests.kernels.twins import ONE_E12, Scale
+from tests.kernels.twins import I64_MAX, ONE_E12, Scale
 
 
 @given(st.lists(st.tuples(st.integers(-50, 50), st.integers(0, 50)), max_size=40))
@@ -110,6 +110,56 @@ def test_close_size_by_hand() -> None:
     assert run(liquidation.close_size, 99, *small, *args) == (99, 1)
 
 
+def test_close_size_at_its_bounds() -> None:
+    """10,000 USDC are closed in part, one lot at least; nothing is nothing; what is past bounds is refused."""
+    rows, price = tier_rows(PUBLISHED), 100 * USDC
+    at = (price, rows, 0, 0, 0)
+    terms = (TARGET_E6, FULL_BELOW_E6, 1, 1)
+    assert run(liquidation.close_size, 100, 200 * USDC, 250 * USDC, *at, *terms) == (36, 1)
+    assert run(liquidation.close_size, 1000, 2499 * USDC, 2500 * USDC, *at, 10**6, 0, 1, 1) == (1, 1)
+    assert run(liquidation.close_size, 1, 2 * USDC, 3 * USDC, *at, *terms) == (1, 1)
+    assert run(liquidation.close_size, 0, 2 * USDC, 3 * USDC, *at, *terms) == (0, 1)
+    assert run(liquidation.close_size, 1, LIMIT, LIMIT, *at, *terms) == (0, 1)
+    assert run(liquidation.close_size, 1, -LIMIT, LIMIT, *at, *terms) == (1, 1)
+    for size, equity, need in [(LIMIT + 1, 0, 1), (1, -LIMIT - 1, LIMIT), (1, 0, LIMIT + 1)]:
+        assert run(liquidation.close_size, size, equity, need, *at, *terms) == (0, 0)
+    for mark in (-1, margin.PRICE_WIDE + 1):
+        got = run(liquidation.close_size, 1, 0, 1, mark, rows, 0, 0, 0, *terms)
+        assert got == (0, 0)
+    less_than_its_own = 250 * USDC - 1
+    assert run(liquidation.close_size, 100, 0, less_than_its_own, *at, *terms) == (0, 0)
+
+
+def test_a_part_restores_where_equity_less_fees_is_the_target_to_the_unit() -> None:
+    """1000 lots at 100 USDC and 20x need 2,500, the target is 3,125; closing 10 of 1010 costs 1 at 0.1 %."""
+    rows, price, equity = tier_rows(PUBLISHED), 100 * USDC, 3125 * USDC
+    for closed, fee_e9, cost in [(0, 0, 0), (10, 10**6, USDC)]:
+        args = (price, rows, 0, 0, fee_e9, TARGET_E6, 1, 1)
+        assert run(liquidation.restored, 1000, closed, equity + cost, 0, *args) == 1
+        assert run(liquidation.restored, 1000, closed, equity + cost - 1, 0, *args) == 0
+        assert run(liquidation.restored, 1000, closed, equity + cost, 1, *args) == 0
+
+
+def test_what_cannot_be_computed_does_not_restore() -> None:
+    rows = tier_rows(PUBLISHED)
+    for kept, closed, others, mark, fee_e9, target in [
+        (LIMIT, 0, 0, 10**7, 0, TARGET_E6),
+        (1, LIMIT, 0, 10**7, 0, TARGET_E6),
+        (1, 10**6, 0, 10**7, I64_MAX, TARGET_E6),
+        (1, 1, LIMIT, 10**7, 0, 10**7),
+        (1, 1, 0, -1, 0, TARGET_E6),
+    ]:
+        args = (mark, rows, 0, 0, fee_e9, target, 1, 1)
+        assert run(liquidation.restored, kept, closed, LIMIT, others, *args) == 0
+
+
+def test_a_fee_past_its_bounds_is_refused() -> None:
+    assert run(liquidation.liquidation_fee, LIMIT, 10**9, LIMIT) == (LIMIT, 1)
+    assert run(liquidation.liquidation_fee, -LIMIT, 10**9, LIMIT) == (LIMIT, 1)
+    for quote, fee_e9 in [(LIMIT + 1, 1), (-LIMIT - 1, 1), (LIMIT, I64_MAX)]:
+        assert run(liquidation.liquidation_fee, quote, fee_e9, LIMIT) == (0, 0)
+
+
 @given(int64s, int64s, int64s, int64s)
 def test_extremes_are_refused_or_within_the_position(size: int, equity: int, need: int, mark: int) -> None:
     rows = tier_rows(PUBLISHED)
@@ -164,6 +214,53 @@ def test_takeover(e: int, mark: int, size: int, share: int, available: int, rese
         assert not model.takeover(market, size, cash, available, reserve, abs(size))[2]
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_takeover_to_the_unit(side: int) -> None:
+    """Two lots at 100 USDC, 3 units short of worth: each lot's share of cash is rounded down."""
+    price = 100 * USDC
+    for available, wanted in [
+        (4, (2 * side, -2 * side * price - 3, 3)),
+        (3, (2 * side, -2 * side * price - 3, 3)),
+        (2, (side, -side * price - 2, 2)),
+        (1, (0, 0, 0)),
+        (-5, (0, 0, 0)),
+    ]:
+        got = run(liquidation.takeover, 2 * side, -2 * side * price - 3, price, available, 0, 1, 1)
+        assert got == (*wanted, 1)
+    one = (side, -side * price - 3, 3, 1)
+    assert run(liquidation.takeover, side, -side * price - 3, price, 3, 0, 1, 1) == one
+
+
+def test_takeover_keeps_its_reserve_to_the_unit() -> None:
+    """A reserve of everything: the whole notional stands behind the lots, besides what they are worth."""
+    worth = margin.PRICE_WIDE
+    for reserve, keep in [(ONE_E12, worth), (ONE_E12 - 1, worth - 9), (1, 9), (0, 0)]:
+        got = run(liquidation.takeover, 1, -worth, worth, worth, reserve, 1, 1)
+        assert got == (1, -worth, keep, 1)
+        if keep:
+            got = run(liquidation.takeover, 1, -worth, worth, keep - 1, reserve, 1, 1)
+            assert got == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "cash", "mark", "reserve", "ok"),
+    [
+        (0, -5, USDC, 0, 1),
+        (LIMIT + 1, 0, USDC, 0, 0),
+        (1, -LIMIT - 1, USDC, 0, 0),
+        (1, 0, USDC, -1, 0),
+        (1, 0, USDC, ONE_E12 + 1, 0),
+        (1, 0, -1, 0, 0),
+        (1, 0, margin.PRICE_WIDE + 1, 0, 0),
+        (LIMIT, 0, margin.PRICE_WIDE, 0, 0),
+    ],
+)
+def test_takeover_past_bounds_takes_nothing(size: int, cash: int, mark: int, reserve: int, ok: int) -> None:
+    assert run(liquidation.takeover, size, cash, mark, LIMIT, reserve, 1, 1) == (0, 0, 0, ok)
+    if size and ok == 0 and abs(size) <= LIMIT and 0 <= reserve <= ONE_E12 and abs(cash) <= LIMIT:
+        assert run(liquidation.backing, size, cash, abs(size), mark, reserve, 1, 1) == (0, 0, 0)
+
+
 scores = st.integers(-5, 5)
 
 
@@ -186,6 +283,29 @@ def test_deleverage_score(pnl: int, cost: int, notional: int, equity: int) -> No
     leverage = max(1, min(SCORE_MAX, notional * 10**6 // equity))
     assert score == (profit * leverage if profit >= 0 else profit * 10**6 // leverage)
     assert (score < 0) == (profit < 0)
+
+
+def test_scores_begin_at_one_unit() -> None:
+    assert run(liquidation.deleverage_score, 5, 100, 1, 1) == 50_000 * 10**6
+    assert run(liquidation.deleverage_score, -5, 100, 1, 1) == -50_000
+    assert run(liquidation.deleverage_score, 0, 100, 1, 1) == 0
+    for notional, equity in [(0, 1), (1, 0)]:
+        assert run(liquidation.deleverage_score, 5, 100, notional, equity) == -SCORE_MAX * SCORE_MAX
+
+
+def test_no_side_is_on_neither() -> None:
+    ranked, sizes, order = (np.array(row, np.int64) for row in ([1, 2], [5, -5], [9, 9]))
+    assert run(liquidation.order_deleveraging, ranked, sizes, 0, order) == 0
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_one_lot_is_spread(side: int) -> None:
+    out = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    order = np.zeros(1, np.int64)
+    for lots, wanted in [(-5, (0, 1, 1)), (-1, (0, 1, 1)), (0, (1, 0, 0)), (1, (1, 0, 0)), (5, (1, 0, 0))]:
+        others = np.array([lots * side], np.int64)
+        assert run(liquidation.deleverage, side, -7, others, order, 1, *out) == wanted
+    assert [o.tolist() for o in out] == [[side], [-7]]
 
 
 def test_most_profitable_and_leveraged_comes_first() -> None:

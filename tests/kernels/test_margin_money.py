@@ -36,7 +36,7 @@ from tests.kernels.margins import (
     tier_index,
     tier_rows,
 )
-from tests.kernels.twins import ONE_E12, Scale
+from tests.kernels.twins import I64_MIN, ONE_E12, Scale
 
 
 @given(tables(), st.integers(-5, 1100))
@@ -309,6 +309,75 @@ def test_fully_paid_longs_have_no_price_and_the_ruined_every_one() -> None:
     assert run(liquidation_price.liquidation_price, -5, 0, rows, 0, 0, 1, 1) == (0, PRICE_ALWAYS)
     assert run(liquidation_price.liquidation_price, 5, -1, rows, -1, 0, 1, 1) == (0, PRICE_ALWAYS)
     assert run(liquidation_price.liquidation_price, -1, 10**18, rows, 0, 0, 1, 1) == (0, PRICE_BEYOND)
+
+
+HALF = [Tier(1, ONE_E12, ONE_E12 // 2, 0)]
+"""Maintenance is half the notional, up."""
+
+
+@pytest.mark.parametrize(
+    ("size", "held", "e", "price"),
+    [(1, -10, 6, 20), (1, -10, 9, 21_000), (1, 0, 9, 1000), (-1, 10, 6, 6), (-1, 10, 9, 6000), (-1, 3, 6, 2)],
+)
+def test_liquidation_price_of_a_few_units(size: int, held: int, e: int, price: int) -> None:
+    """At nine decimals a long must also stand the fraction above its worth: 21 - 10 covers half of 22, up."""
+    rows, scale = tier_rows(HALF), Scale(e)
+    got = run(liquidation_price.liquidation_price, size, held, rows, 0, 0, scale.mul, scale.div)
+    assert got == (price, PRICE_FOUND)
+    assert got == model.liquidation_price(e, size, held, model.slices_of(HALF, 0, 0))
+
+
+@pytest.mark.parametrize(("mul", "div"), [(1, 1), (1, 10)])
+def test_liquidation_price_at_the_widest_notional(mul: int, div: int) -> None:
+    """Half of LIMIT - 1, up, is half of LIMIT: a debt of the other half can just be stood, one unit more not."""
+    rows, size, debt = tier_rows(HALF), 2**40, 2**60 - 1
+    at = (rows, 0, 0, mul, div)
+    assert run(liquidation_price.liquidation_price, size, -debt, *at) == (2**21 * div, PRICE_FOUND)
+    assert run(liquidation_price.liquidation_price, size, -debt - 1, *at) == (0, PRICE_ALWAYS)
+
+
+def test_what_stands_behind_a_position_may_reach_twice_the_limit() -> None:
+    at = (tier_rows(HALF), 0, 0, 1, 1)
+    most = 2 * LIMIT
+    for size, held, status in [
+        (1, most, PRICE_NEVER),
+        (1, most + 1, PRICE_BEYOND),
+        (1, -most, PRICE_ALWAYS),
+        (1, -most - 1, PRICE_BEYOND),
+        (-1, -most, PRICE_ALWAYS),
+        (-1, 0, PRICE_ALWAYS),
+        (-1, 1, PRICE_ALWAYS),
+    ]:
+        assert run(liquidation_price.liquidation_price, size, held, *at) == (0, status)
+    for held, status in [(-most - 1, PRICE_BEYOND), (-most, PRICE_BEYOND), (most + 1, PRICE_NEVER)]:
+        assert run(liquidation_price.bankruptcy_price, 1, held, 1, 1) == (0, status)
+    size = most // PRICE_WIDE + 1
+    for held in (most, -most):
+        price, status = run(liquidation_price.bankruptcy_price, size if held < 0 else -size, held, 1, 1)
+        assert status == PRICE_FOUND and price == (-(-most // size) if held < 0 else most // size)
+    for held in (most + 1, -most - 1):
+        got = run(liquidation_price.bankruptcy_price, size if held < 0 else -size, held, 1, 1)
+        assert got == (0, PRICE_BEYOND)
+    assert run(liquidation_price.bankruptcy_price, -1, 0, 1, 1) == (0, PRICE_ALWAYS)
+    assert run(liquidation_price.bankruptcy_price, -1, -1, 1, 1) == (0, PRICE_ALWAYS)
+    assert run(liquidation_price.bankruptcy_price, 1, 0, 1, 1) == (0, PRICE_NEVER)
+
+
+@pytest.mark.parametrize(
+    ("quote", "size", "mul", "wanted"),
+    [
+        (PRICE_WIDE, 1, 1, (PRICE_WIDE, PRICE_FOUND)),
+        (PRICE_WIDE + 1, 1, 1, (0, PRICE_BEYOND)),
+        (LIMIT, LIMIT, 1, (1, PRICE_FOUND)),
+        (LIMIT, LIMIT + 1, 1, (0, PRICE_BEYOND)),
+        (LIMIT // 10, -(LIMIT // 10), 10, (0, PRICE_FOUND)),
+        (LIMIT, LIMIT // 10 + 1, 10, (0, PRICE_BEYOND)),
+        (LIMIT, -LIMIT, 10, (0, PRICE_BEYOND)),
+        (LIMIT, I64_MIN, 1, (0, PRICE_BEYOND)),
+    ],
+)
+def test_price_of_a_worth_within_bounds(quote: int, size: int, mul: int, wanted: tuple[int, int]) -> None:
+    assert run(liquidation_price.price_of, quote, size, mul, 1, 0) == wanted
 
 
 @given(markets(), st.data())

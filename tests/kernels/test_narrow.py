@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,7 @@ from kernels.jit import kernel
 from kernels.layouts import MARKET, PRICE_MAX
 from tests.kernels import twins
 from tests.kernels.entries import divisors, int64s, run
-from tests.kernels.twins import I64_MAX, ONE_E12, Scale
+from tests.kernels.twins import I64_MAX, I64_MIN, ONE_E12, Scale
 
 
 @kernel
@@ -79,10 +80,35 @@ def test_index_quotes(price_exp: int, size_max: int, m: int) -> None:
     assert largest == size_max or (largest + 1) * scale.mul * PRICE_MAX > 2**57
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "c", "fits"),
+    [
+        (2**62, 2, 0, 0),
+        (2**62, 2, -1, 0),
+        (2**62, -2, 0, 1),
+        (I64_MAX, 1, 0, 1),
+        (I64_MAX, 1, 1, 0),
+        (I64_MIN, 1, 0, 1),
+        (I64_MIN, 1, -1, 0),
+        (I64_MIN, -1, 0, 0),
+    ],
+)
+def test_products_at_the_ends_of_int64(a: int, b: int, c: int, fits: int) -> None:
+    """The product by itself must fit, even where the sum would."""
+    assert run(mul_add_fits, a, b, c) == (fits * (a * b + c), fits)
+
+
 @given(int64s, int64s, int64s, divisors)
 def test_divmod_floor(a: int, b: int, c: int, divisor: int) -> None:
     q, r = divmod(a * b + c, divisor)
     assert run(narrow.divmod_floor, a, b, c, divisor) == ((q, r, 1) if twins.fits(q) else (0, 0, 0))
+
+
+@pytest.mark.parametrize("value", [I64_MIN, I64_MIN + 1, -4, -3, -1, 0, 1, 3, I64_MAX])
+def test_divmod_floor_where_the_product_of_a_floor_leaves_int64(value: int) -> None:
+    """A third of -2**63, down, times three is below it."""
+    for divisor in (1, 2, 3, 10**9, I64_MAX):
+        assert run(narrow.divmod_floor, value, 1, 0, divisor) == (*divmod(value, divisor), 1)
 
 
 @given(int64s, int64s, int64s, st.one_of(st.integers(0, 18).map(lambda e: 10**e), st.integers(1, 2**61)))
@@ -102,6 +128,13 @@ def test_divmod_by_of_multiples(e: int, value: int, off: int) -> None:
     assert run(narrow.divmod_by, near, 1, 0, divisor, magic, shift) == (*divmod(near, divisor), 1)
 
 
+@pytest.mark.parametrize("value", [2**61 - 1, 2**61, 2**61 + 1, -(2**61), -(2**61) - 1, -(2**61) - 2])
+def test_divmod_by_where_the_short_way_ends(value: int) -> None:
+    for divisor in (1, 2, 7, 10**9, 2**61):
+        magic, shift = run(narrow.magic_of, divisor)
+        assert run(narrow.divmod_by, value, 1, 0, divisor, magic, shift) == (*divmod(value, divisor), 1)
+
+
 shares = st.one_of(st.sampled_from([0, 1, 10**6 - 1, 10**6, ONE_E12 - 1, ONE_E12]), st.integers(0, ONE_E12))
 quotes = st.one_of(
     st.sampled_from([0, 1, 10**6 - 1, 10**12, 2**61, I64_MAX, I64_MAX - 1]), st.integers(0, I64_MAX)
@@ -116,6 +149,7 @@ def share_by(quote_e6: int, rate_e12: int, magic: int) -> int:
 @given(st.one_of(st.sampled_from([0, 1, 2**61 - 1]), st.integers(0, 2**61 - 1)), shares)
 def test_share_by(quote_e6: int, rate_e12: int) -> None:
     magic = run(narrow.rate_magic, rate_e12)
+    assert magic == rate_e12 * 2**62 // ONE_E12
     wanted = math.ceil(Fraction(quote_e6 * rate_e12, ONE_E12))
     assert run(share_by, quote_e6, rate_e12, magic) == wanted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -14,10 +15,12 @@ from kernels.layouts import PRICE_MAX, PRICE_MIN
 from kernels.margin import PRICE_WIDE
 from kernels.room import MOVE_MAX, ROOM_MAX, ROOM_NEVER, ROOM_NONE
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
+from relayer.verify import model_margin as model
 from relayer.verify.model_margin import Holding, Market, Tier
 from tests.kernels.entries import run
 from tests.kernels.margins import (
     PUBLISHED,
+    holdings,
     markets,
     position_rows,
     prices,
@@ -28,6 +31,7 @@ from tests.kernels.margins import (
     tier_rows,
 )
 from tests.kernels.test_sweep import account_rows, listed
+from tests.kernels.twins import I64_MAX
 
 MARKED = FLAG_LIQUIDATABLE | FLAG_FAULT
 ACCOUNTS = 4
@@ -147,6 +151,31 @@ def test_incremental_is_full_on_every_step(
         assert world.incremental() == world.full()
 
 
+@pytest.mark.parametrize("mode", [0, 1])
+@pytest.mark.parametrize("side", [1, -1])
+def test_a_unit_is_looked_at_when_its_own_market_has_moved_and_named_when_it_is_due(
+    mode: int, side: int
+) -> None:
+    """Two accounts with 3 % behind a position that needs 2.5 %, each in a market of its own."""
+    at = Market(6, 10**8, 0, 0, 20)
+    held = Holding(side * 1000, -side * 10**11 + 3 * 10**9)
+    world = World([at, at], position_rows([(0, 0, mode, held), (1, 1, mode, held)]), [0, 0], PUBLISHED)
+    assert 0 < max(world.account_rooms[:2] if mode else world.rooms) < 6 * 10**6
+    for off_ppm, due in [
+        (0, False),
+        (-4000, False),
+        (-6000, True),
+        (6000, False),
+        (200_000, False),
+        (-9, False),
+    ]:
+        moved = at._replace(mark=10**8 + side * off_ppm * 100)
+        for markets_now, unit in (([moved, at], 0), ([at, moved], 1)):
+            world.markets = markets_now
+            wanted = [unit] if due else []
+            assert world.incremental() == world.full() == (([], wanted) if mode else (wanted, []))
+
+
 @given(markets(), st.data())
 def test_moves_round_up(anchor: Market, draw: st.DataObject) -> None:
     now = stepped(stepped(anchor, draw), draw)
@@ -164,6 +193,101 @@ def test_a_market_without_a_price_moves_without_bound(mark: int) -> None:
     rows = risk_rows([Market(6, 10**8), Market(6, mark)])
     assert run(room.move_e9, rows[0], rows[1]) == MOVE_MAX
     assert run(room.move_e9, rows[1], rows[0]) == MOVE_MAX
+
+
+def move(anchor: Market, now: Market) -> int:
+    rows = risk_rows([anchor, now])
+    return int(run(room.move_e9, rows[0], rows[1]))
+
+
+def test_moves_to_the_unit() -> None:
+    """Nothing moved is 0, even at the least and the largest price; the least step of each kind is 1, up."""
+    at = Market(6, PRICE_WIDE, 5, 7)
+    for market in (at, Market(6, 1)):
+        assert move(market, market) == 0
+    assert move(at, at._replace(mark=PRICE_WIDE - 1)) == 1
+    assert move(at, at._replace(index_e6=6)) == move(at, at._replace(index_e6=4)) == 1
+    assert move(at, at._replace(floor_e12=8)) == 1
+    assert move(at, at._replace(floor_e12=6)) == 0
+    assert move(at, at._replace(floor_e12=1007)) == 1
+    assert move(at, at._replace(floor_e12=1008)) == 2
+    assert move(Market(6, 10**8), Market(6, 11 * 10**7, 10**12, 10**10)) == 10**8 + 10**7 + 11 * 10**6
+
+
+def test_a_move_past_what_can_be_counted_is_the_widest() -> None:
+    least = Market(6, 1)
+    assert move(least, Market(6, PRICE_WIDE)) == MOVE_MAX
+    assert move(least, Market(6, 1, 2**61)) == MOVE_MAX
+    assert move(Market(6, 10**9), Market(6, 10**9 + 2 * 10**9)) == 2 * 10**9
+    assert move(Market(6, 10**9), Market(6, 10**9 + 2 * 10**9, 10**15)) == MOVE_MAX
+    for index in (-(2**61) - 1, 2**61 + 1):
+        assert move(Market(6, 10**9), Market(6, 10**9, index)) == MOVE_MAX
+        assert move(Market(6, 10**9, index), Market(6, 10**9)) == MOVE_MAX
+
+
+@given(markets(), st.data(), tables())
+def test_exposure_against_the_twin(market: Market, draw: st.DataObject, tiers: list[Tier]) -> None:
+    """Surplus less what rounding may take; weight at the highest rate of the tiers up to the one held."""
+    holding = draw.draw(holdings(market))
+    table = tier_rows(tiers)
+    got = run(
+        room.exposure,
+        position_rows([(0, 0, 0, holding)])[0],
+        risk_rows([market])[0],
+        table,
+        tier_index(table),
+    )
+    margin = model.position_margin(holding, market, tiers)
+    notional = math.ceil(abs(model.exact_worth(market.e, holding.size, market.mark)))
+    top = model.held_tier(tiers, holding.leverage or market.leverage)
+    rate = max(market.floor_e12, *(tier.maintenance_e12 for tier in tiers[: top + 1]))
+    weight = notional + math.ceil(Fraction(notional * min(rate, 10**12), 10**12))
+    assert got == (margin.equity - margin.maintenance - room.ROUNDING_SLACK_E6, weight, 1)
+
+
+@pytest.mark.parametrize(("leverage", "percent"), [(0, 5), (20, 1), (21, 5), (100, 5), (1000, 5)])
+def test_a_position_without_leverage_has_that_of_its_market(leverage: int, percent: int) -> None:
+    tiers = tier_rows([Tier(20, 10**11, 10**10), Tier(100, 10**11, 5 * 10**10)])
+    row = position_rows([(0, 0, 0, Holding(1000, 0, leverage=leverage))])[0]
+    risk = risk_rows([Market(6, 10**8, 0, 0, 100)])[0]
+    _, weight, ok = run(room.exposure, row, risk, tiers, tier_index(tiers))
+    assert (weight, ok) == (10**11 + percent * 10**9, 1)
+
+
+@given(markets(), st.data(), tables(), st.integers(-(10**12), 10**15))
+def test_room_of_an_account_is_that_of_its_sums(
+    market: Market, draw: st.DataObject, tiers: list[Tier], free: int
+) -> None:
+    mine = draw.draw(st.lists(holdings(market), min_size=1, max_size=3))
+    rows = position_rows([(0, 0, 1, holding) for holding in mine])
+    world = World([market], rows, [free], tiers)
+    parts = [run(room.exposure, row, world.anchor[0], world.table, world.index) for row in rows]
+    surplus, weight = free + sum(part[0] for part in parts), sum(part[1] for part in parts)
+    wanted: int = run(room.room_of, surplus, weight) if weight else ROOM_NEVER
+    assert world.account_rooms[0] == wanted
+    assert (world.rooms == ROOM_NEVER).all()
+
+
+def test_rooms_at_their_ends() -> None:
+    """Worth nothing is no room; a sum past int64 is no room; a weight of one unit is one."""
+    free_tier = [Tier(1000, 0, 0, 0)]
+    for mark, cash, wanted in [(0, 100, ROOM_NONE), (1, 100, ROOM_MAX), (1, 0, ROOM_NONE), (1, 3, 0)]:
+        for mode in (0, 1):
+            rows = position_rows([(0, 0, mode, Holding(1, cash))])
+            world = World([Market(6, mark)], rows, [0], free_tier)
+            assert (world.account_rooms if mode else world.rooms)[0] == wanted
+    rows = position_rows([(0, 0, 1, Holding(1, 10**6))])
+    assert World([Market(6, 10**8)], rows, [I64_MAX], PUBLISHED).account_rooms[0] == ROOM_NONE
+    assert World([Market(6, 10**8)], rows, [10**18], PUBLISHED).account_rooms[0] == ROOM_MAX
+    assert World([Market(6, -1)], rows, [10**18], PUBLISHED).account_rooms[0] == ROOM_NONE
+
+
+def test_what_has_no_value_has_no_exposure_and_no_room() -> None:
+    table = tier_rows(PUBLISHED)
+    at = (risk_rows([Market(6, -1)]), table, tier_index(table))
+    rows = position_rows([(0, 0, 0, Holding(5))])
+    assert run(room.exposure, rows[0], at[0][0], *at[1:]) == (0, 0, 0)
+    assert run(room.position_room, rows[0], *at) == ROOM_NONE
 
 
 @given(st.integers(-(2**61), 2**61), st.integers(1, 2**61))

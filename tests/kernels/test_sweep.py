@@ -25,6 +25,7 @@ from tests.kernels.margins import (
     tier_index,
     tier_rows,
 )
+from tests.kernels.twins import I64_MAX
 
 Row = tuple[int, int, int, Holding]
 
@@ -43,7 +44,7 @@ def books(draw: st.DrawFn) -> tuple[list[Market], list[Row], list[int]]:
 
 def listed(rows: np.ndarray, accounts: int) -> tuple[np.ndarray, np.ndarray]:
     """(first, members) of the cross positions."""
-    first, members = np.zeros(accounts + 1, np.int64), np.full(len(rows) + 1, -1, np.int64)
+    first, members = np.full(accounts + 1, -7, np.int64), np.full(len(rows) + 1, -1, np.int64)
     used = run(sweep.list_cross, rows, len(rows), accounts, first, members)
     assert used == (rows["mode"] != 0).sum() == first[-1]
     return first, members
@@ -93,7 +94,7 @@ def test_accounts_against_the_twin(
     positions, table = position_rows(rows), tier_rows(tiers)
     first, members = listed(positions, len(free))
     ratios, flags = np.full(len(free), 7, np.int64), np.full(len(free), 7, np.int8)
-    run(
+    marked = run(
         sweep.sweep_accounts,
         account_rows(free),
         0,
@@ -111,6 +112,7 @@ def test_accounts_against_the_twin(
         mine = [(h, given_markets[m]) for account, m, mode, h in rows if mode and account == a]
         margin = model.account_margin(balance, mine, tiers)
         assert (ratios[a], flags[a]) == (ratio_of(margin), flag_of(margin))
+    assert marked == (flags == FLAG_LIQUIDATABLE).sum()
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 1)), max_size=20))
@@ -135,6 +137,29 @@ def test_numbers_past_their_bounds_are_flagged_not_valued(field: str, value: int
     index = tier_index(table)
     assert run(sweep.sweep_positions, positions, 0, 1, risk_rows([market]), table, index, ratios, flags) == 1
     assert flags[0] == FLAG_FAULT
+
+
+@pytest.mark.parametrize(
+    ("free", "mark", "cash", "wanted"),
+    [
+        (5, 10**8, 10, (10**8 + 15, 2_500_000, 1)),
+        (I64_MAX, 10**8, 10, (0, 0, 0)),
+        (I64_MAX, 10**8, -(10**9), (I64_MAX - 9 * 10**8, 2_500_000, 1)),
+        (5, -1, 10, (0, 0, 0)),
+    ],
+)
+def test_an_account_whose_sum_or_mark_is_past_bounds_is_at_fault(
+    free: int, mark: int, cash: int, wanted: tuple[int, int, int]
+) -> None:
+    positions, table = position_rows([(0, 0, 1, Holding(1, cash))]), tier_rows(PUBLISHED)
+    first, members = listed(positions, 1)
+    risk, index = risk_rows([Market(6, mark, 0, 0, 20)]), tier_index(table)
+    got = run(sweep.account_margin, free, positions, members, 0, 1, risk, table, index)
+    assert got == wanted
+    ratios, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
+    lists = (positions, first, members, risk, table, index, ratios, flags)
+    marked = run(sweep.sweep_accounts, account_rows([free]), 0, 1, *lists)
+    assert (marked, flags[0]) == ((0, 0) if wanted[2] else (1, FLAG_FAULT))
 
 
 @given(books())

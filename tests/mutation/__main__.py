@@ -1,83 +1,77 @@
 """`python -m tests.mutation [kernels/FILE.py ...] [--seconds N] [--every N]`: which wrong kernels go unseen.
 
-Each mutant is one change of one kernel (`mutants`), put into a copy of kernels/ and tests/kernels; with the
-JIT off, those test files run that name the module, until the first failure. A mutant that makes a test fail,
-hang or crash is killed. One that survives is either in `explained.json` (file, mutant, why nobody could tell
-the difference) or a missing test: then the exit status is 1. Without files every kernel is taken; `--seconds`
-(default 600) bounds the time, and what was not reached is counted aloud; `--every N` takes each Nth mutant.
+Each mutant is one change of one kernel (`mutants`), put into a copy of the project. Tests are
+those of the files that name the module, or where none does, that name a module importing it. With the JIT
+off, those tests run that reach the changed line, the most successful first, until one fails (`runs`). A mutant
+that makes a test fail, hang or crash is killed. One that survives is either in `explained.json` (file, mutant,
+why nobody could tell the difference) or a missing test: then the exit status is 1. Without files every kernel
+is taken; `--seconds` (default 600) bounds the time, and what was not reached is counted aloud; `--every N`
+takes each Nth mutant. A table of all files ends it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import importlib
+import compileall
+import importlib.util
 import json
 import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from tests.mutation import runs
 from tests.mutation.mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED = Path(__file__).with_name("explained.json")
-HANG_S = 30
-_COPIED = ("kernels", "tests/kernels", "tests/__init__.py", "tests/conftest.py")
+REACH_S = 300
+"""Longest run without a mutant."""
+HANG_S = 5
+"""A mutant hangs if its tests take so long, and five times what they take without it."""
 
 
-def tests_of(root: Path, module: str) -> list[str]:
-    """Test files that name a kernel module, its own first."""
-    named = re.compile(rf"from kernels import [^\n]*\b{module}\b|kernels\.{module}\b|kernels/{module}\b")
-    files = sorted((root / "tests" / "kernels").glob("test_*.py"))
-    own = f"test_{module}"
-    found = [path for path in files if path.stem == own or named.search(path.read_text())]
-    found.sort(key=lambda path: (path.stem != own, path.name))
-    return [path.relative_to(root).as_posix() for path in found]
+class Result(NamedTuple):
+    """Counts of one file."""
+
+    file: str
+    mutants: int = 0
+    killed: int = 0
+    explained: int = 0
+    unexplained: int = 0
+    late: int = 0
+
+
+def naming(root: Path, paths: Iterable[Path], file: str) -> list[Path]:
+    """Which of these files name a kernel module, by import or by path."""
+    package, module = Path(file).parent.as_posix().replace("/", "."), Path(file).stem
+    listed = rf"from {package} import (?:[^\n(]*|\([^)]*)\b{module}\b"
+    named = re.compile(rf"{listed}|\b{re.escape(package)}\.{module}\b|{re.escape(file)}\b")
+    return [path for path in paths if path != root / file and named.search(path.read_text())]
+
+
+def tests_of(root: Path, file: str) -> list[str]:
+    """Test files that name a kernel module; where there is none, those of the modules that import it."""
+    tests = sorted((root / "tests" / "kernels").rglob("test_*.py"))
+    found = {*naming(root, tests, file), *(path for path in tests if path.stem == f"test_{Path(file).stem}")}
+    if not found:
+        for user in naming(root, (root / "kernels").rglob("*.py"), file):
+            found.update(naming(root, tests, user.relative_to(root).as_posix()))
+    return sorted(path.relative_to(root).as_posix() for path in found)
 
 
 def copy_of(root: Path, folder: Path) -> None:
-    """What the kernels' tests need, without compiled leftovers."""
-    for name in _COPIED:
-        source, target = root / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.is_file():
-            shutil.copy(source, target)
-
-
-def survives(folder: Path, tests: Sequence[str]) -> bool:
-    """Run the tests of the copy in a child of this process, which has imported all but the kernels."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            signal.alarm(HANG_S)
-            status = _run_tests(folder, tests)
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def _run_tests(folder: Path, tests: Sequence[str]) -> int:
-    import pytest
-
-    os.chdir(folder)
-    for name in [name for name in sys.modules if name == "tests" or name.startswith("tests.")]:
-        del sys.modules[name]
-    sys.path[:] = [str(folder), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-        return int(
-            pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-W", "error", *tests])
-        )
+    """What the kernels' tests import, compiled once."""
+    for name in runs.COPIED:
+        if (root / name).is_dir():
+            shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    compileall.compile_dir(folder, quiet=2)
 
 
 def explained(file: str) -> dict[str, str]:
@@ -85,43 +79,80 @@ def explained(file: str) -> dict[str, str]:
     return {row["mutant"]: row["why"] for row in json.loads(EXPLAINED.read_text()) if row["file"] == file}
 
 
-def check_file(root: Path, folder: Path, file: str, every: int, until_s: float) -> int:
-    """Try the mutants of one file; the number that survived without a reason."""
-    source = (root / file).read_text()
-    module = Path(file).stem
-    tests = tests_of(root, module)
-    mutants = list(mutants_of(source))[::every]
+class Killers:
+    """Runs the tests that reach a mutant, those first that have killed most, then the fastest."""
+
+    def __init__(self, folder: Path, file: str, tests: Sequence[str], reached: runs.Reached) -> None:
+        self.folder, self.file, self.reached = folder, file, reached
+        self.kills: Counter[str] = Counter()
+        self.patching = runs.Patching(folder, tests)
+
+    def kill(self, mutant: Mutant) -> bool:
+        """Whether any test can tell this mutant; the copy stays as it was."""
+        tests = self.reached.tests(mutant.line, mutant.last)
+        if not tests:
+            return False
+        tests.sort(key=lambda test: (-self.kills[test], self.reached.seconds[test]))
+        limit_s = HANG_S + round(5 * sum(self.reached.seconds[test] for test in tests))
+        if self.reached.at_import(*mutant.body):
+            killed, killer = self._anew(mutant, tests, limit_s)
+        else:
+            module = self.file.removesuffix(".py").replace("/", ".")
+            patch = runs.Patch(module, mutant.function, mutant.source, tests, limit_s)
+            killed, killer = self.patching.kill(patch)
+        if killer:
+            self.kills[killer] += 1
+        return killed
+
+    def _anew(self, mutant: Mutant, tests: Sequence[str], limit_s: int) -> tuple[bool, str]:
+        """The same where importing runs the mutant, by importing all of it anew."""
+        path = self.folder / self.file
+        source = path.read_text()
+        path.write_text(mutant.source)
+        files = sorted({test.partition("::")[0] for test in tests})
+        passed, killer = runs.run(self.folder, files, runs.Chosen(tests), limit_s)
+        path.write_text(source)
+        return not passed, killer or ""
+
+
+def check_file(root: Path, folder: Path, file: str, every: int, until_s: float) -> Result:
+    """Try the mutants of one file."""
+    mutants = list(mutants_of((root / file).read_text()))[::every]
+    # A mutant may have the size and the second of what was compiled: it must be read anew.
+    Path(importlib.util.cache_from_source(str(folder / file))).unlink(missing_ok=True)
+    tests = tests_of(root, file)
     if not mutants:
-        return 0
+        return Result(file)
     if not tests:
         print(f"{file}: no test names it")
-        return len(mutants)
-    if not survives(folder, tests):
+        return Result(file, len(mutants), unexplained=len(mutants))
+    reached = runs.reach(folder, file, tests, REACH_S)
+    if reached is None:
         print(f"{file}: its tests fail without any mutant")
-        return len(mutants)
-    known = explained(file)
-    killed = excused = tried = 0
-    unseen: list[Mutant] = []
+        return Result(file, len(mutants), unexplained=len(mutants))
+    known, killers, count = explained(file), Killers(folder, file, tests, reached), Counter[str]()
     for mutant in mutants:
         if time.monotonic() > until_s:
             break
-        tried += 1
-        (folder / file).write_text(mutant.source)
-        if not survives(folder, tests):
-            killed += 1
+        if killers.kill(mutant):
+            count["killed"] += 1
         elif mutant.name in known:
-            excused += 1
+            count["explained"] += 1
         else:
-            unseen.append(mutant)
+            count["unexplained"] += 1
             print(f"  survived {file}:{mutant.line} {mutant.name}", flush=True)
-    (folder / file).write_text(source)
-    late = f", {len(mutants) - tried} not reached in time" if tried < len(mutants) else ""
-    print(
-        f"{file}: {tried} mutants, {killed} killed, {excused} survived and explained, "
-        f"{len(unseen)} unexplained{late}",
-        flush=True,
-    )
-    return len(unseen)
+    killers.patching.close()
+    tried = sum(count.values())
+    return Result(file, tried, **count, late=len(mutants) - tried)
+
+
+def table(results: Sequence[Result]) -> str:
+    """One line a file, and their sum."""
+    rows = [result for result in results if result.mutants or result.late]
+    total = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    lines = [("file", *Result._fields[1:]), *rows, ("in all", *total)]
+    wide = max(len(line[0]) for line in lines)
+    return "\n".join(f"{line[0]:{wide}}" + "".join(f"{x:>13}" for x in line[1:]) for line in lines)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -137,16 +168,18 @@ def main(arguments: Sequence[str]) -> int:
         if not (root / file).is_file():
             print(f"no such file: {file}", file=sys.stderr)
             return 2
-    os.environ.update(NUMBA_DISABLE_JIT="1", HYPOTHESIS_PROFILE="ci", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
+    os.environ.update(NUMBA_DISABLE_JIT="1", HYPOTHESIS_PROFILE="mutants", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     sys.dont_write_bytecode = True
-    for name in ("hypothesis.strategies", "numba.extending", "pytest"):
+    for name in ("hypothesis.strategies", "numba.extending"):
         importlib.import_module(name)  # once here, not in every child
     until_s = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory(prefix="godark-mutation-") as name:
         folder = Path(name)
         copy_of(root, folder)
-        unexplained = sum(check_file(root, folder, file, options.every, until_s) for file in files)
-    return 1 if unexplained else 0
+        results = [check_file(root, folder, file, options.every, until_s) for file in files]
+    if any(result.mutants or result.late for result in results):
+        print(table(results))
+    return 1 if any(result.unexplained for result in results) else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -31,33 +32,52 @@ _EXTREMES = {"max": "min", "min": "max"}
 
 
 class Mutant(NamedTuple):
-    """One change: where, what the statement said, what it says now, and the whole text."""
+    """One change: where, what the statement said, what it says now, and the whole text.
+
+    line, last: of the statement, or of the head of a compound one; body: of the function that it is in.
+    """
 
     function: str
+    body: tuple[int, int]
     line: int
+    last: int
     before: str
     after: str
     source: str
+    again: int = 1
+    """The how manieth of its name."""
 
     @property
     def name(self) -> str:
         """The same however lines move."""
-        return f"{self.function}: {self.before} -> {self.after}"
+        repeated = f" #{self.again}" if self.again > 1 else ""
+        return f"{self.function}: {self.before} -> {self.after}{repeated}"
 
 
 def mutants_of(source: str) -> Iterator[Mutant]:
     """Every mutant of the kernels and plain functions of a module, in order of the text.
 
-    Docstrings, annotations, decorators, dtypes, tables and machine code (`@primitive`, which only runs
-    compiled) are left alone. A deleted assignment is one to `pass`.
+    Docstrings, annotations, decorators, dtypes, tables and machine code (`@primitive` and what takes a
+    `builder`: it only runs compiled, against the same tests) are left alone. A deleted assignment is one to
+    `pass`.
     """
     tree = ast.parse(source)
+    named: Counter[str] = Counter()
     for function in [node for node in tree.body if isinstance(node, ast.FunctionDef)]:
-        if any("primitive" in ast.dump(decorator) for decorator in function.decorator_list):
+        if _is_machine_code(function):
             continue
         for path, node in _walk(function):
             for changed in _changes(node):
-                yield _mutant(tree, function, path, node, changed)
+                mutant = _mutant(tree, function, path, node, changed)
+                named[mutant.name] += 1
+                yield mutant._replace(again=named[mutant.name])
+
+
+def _is_machine_code(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and (
+        any(argument.arg == "builder" for argument in node.args.args)
+        or any("primitive" in ast.dump(decorator) for decorator in node.decorator_list)
+    )
 
 
 Step = tuple[str, int | None]
@@ -73,6 +93,8 @@ def _walk(function: ast.FunctionDef) -> Iterator[tuple[tuple[Step, ...], ast.AST
 
 
 def _below(node: ast.AST, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], ast.AST]]:
+    if _is_machine_code(node):
+        return
     yield path, node
     for name, value in ast.iter_fields(node):
         if name in ("annotation", "returns", "decorator_list"):
@@ -131,8 +153,18 @@ def _mutant(
     else:
         getattr(parent, name)[k] = changed
     after = _first_line(changed if isinstance(changed, ast.stmt) else statement)
-    line = getattr(node, "lineno", function.lineno)
-    return Mutant(function.name, line, before, after, ast.unparse(ast.fix_missing_locations(whole)))
+    first, last = _lines(node if isinstance(node, ast.stmt) else statement)
+    body = function.body[0].lineno, function.end_lineno or 0
+    text = ast.unparse(ast.fix_missing_locations(whole))
+    return Mutant(function.name, body, first, last, before, after, text)
+
+
+def _lines(statement: ast.AST) -> tuple[int, int]:
+    """First and last line of a statement, or of the head of a compound one."""
+    assert isinstance(statement, ast.stmt)
+    body = getattr(statement, "body", None)
+    last = body[0].lineno - 1 if isinstance(body, list) else statement.end_lineno
+    return statement.lineno, max(statement.lineno, last or 0)
 
 
 def _first_line(statement: ast.AST) -> str:

@@ -53,7 +53,7 @@ def test_a_flip_is_a_close_and_an_opening(base: int, entry: int, beyond: int, pr
 def test_unrealised_pnl(base: int, quote: int, price: int) -> None:
     wanted = math.trunc(base * price * twins.power(-9)) + quote
     got, status = run(drift.unrealised_pnl, base, quote, price)
-    assert (got == wanted) if status == OK else not fits(base, price, wanted, wanted - quote)
+    assert (got == wanted) if status == OK else (got, fits(base, price, wanted, wanted - quote)) == (0, False)
 
 
 @given(st.one_of(st.integers(0, 10**12), naturals))
@@ -81,6 +81,7 @@ def test_requirement_at_the_edges(base: int, price: int, ratio: int, imf: int) -
     if status == OK:
         assert got == twins.drift_requirement(base, price, ratio, imf)
     else:
+        assert got == 0
         assert status == OVERFLOW or (status == OUT_OF_RANGE and min(price, ratio, imf) < 0)
 
 
@@ -115,9 +116,8 @@ def test_base_to_cover_at_the_edges(
     arguments = shortage, ratio, fee, insurance, oracle, quote_oracle
     got, status = run(drift.base_to_cover_shortage, *arguments)
     assert (status == OUT_OF_RANGE) == (min(arguments) < 0)
-    if status == OK:
-        assert got == twins.base_to_cover(*arguments)
-    elif status == NO_SIZE:
+    assert got == (twins.base_to_cover(*arguments) if status == OK else 0)
+    if status == NO_SIZE:
         assert twins.base_to_cover(*arguments) is None
 
 
@@ -137,9 +137,10 @@ def test_insurance_fee_at_the_edges(
 ) -> None:
     arguments = shortage, base, ratio, fee, oracle, quote_oracle, fee_max
     got, status = run(drift.insurance_fee, *arguments)
+    assert got == (twins.drift_insurance_fee(*arguments) if status == OK else 0)
     if status == OK:
-        assert got == twins.drift_insurance_fee(*arguments)
-    elif status == OUT_OF_RANGE:
+        return
+    if status == OUT_OF_RANGE:
         assert min(arguments) < 0 or oracle * quote_oracle < 10**6
     else:
         assert status == OVERFLOW
@@ -159,6 +160,7 @@ def test_socialised_loss(loss: int, longs: int, shorts: int) -> None:
         assert got == wanted
         assert got * (abs(longs) + abs(shorts)) >= abs(loss) * 10**9 * 1000
     else:
+        assert (got, status) == (0, OVERFLOW)
         assert not fits(loss, longs, shorts, abs(longs) + abs(shorts), wanted)
 
 
@@ -194,8 +196,52 @@ def test_trade_fees_at_the_edges(
 
 
 def test_an_adjustment_below_minus_all_of_it_is_refused() -> None:
-    assert run(drift.trade_fees, 10**6, 100, 60, -101, 0, 0, 0)[-1] == OUT_OF_RANGE
-    assert run(drift.trade_fees, 10**6, 100, 60, I64_MIN, 0, 0, 0)[-1] == OVERFLOW
+    assert run(drift.trade_fees, 10**6, 100, 60, -101, 0, 0, 0) == (0, 0, 0, 0, 0, OUT_OF_RANGE)
+    assert run(drift.trade_fees, 10**6, 100, 60, -100, 0, 0, 0) == (0, 0, 0, 0, 0, OK)
+    assert run(drift.trade_fees, 10**6, 100, 60, I64_MIN, 0, 0, 0) == (0, 0, 0, 0, 0, OVERFLOW)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 5, 6])
+def test_a_negative_amount_of_a_trade_is_refused(place: int) -> None:
+    arguments = [10**6, 100, 60, 0, 1, 10, 10]
+    arguments[place] = -1
+    assert run(drift.trade_fees, *arguments) == (0, 0, 0, 0, 0, OUT_OF_RANGE)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize(
+    ("base", "dbase"), [(1, 1), (1, 0), (0, 1), (0, 0), (1, -1), (2, -1), (1, -2), (2, -3)]
+)
+def test_updates_of_single_units(side: int, base: int, dbase: int) -> None:
+    arguments = (
+        side * base,
+        -side * base * 7,
+        -side * base * 7,
+        -side * base * 5,
+        side * dbase,
+        -side * dbase * 9,
+    )
+    assert run(drift.position_update, *arguments) == (*twins.position_update(*arguments), OK)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (I64_MAX, 0, 0, 0, 1, 0),
+        (1, I64_MAX, 0, 0, 1, 1),
+        (I64_MIN, 0, 0, 0, 1, 0),
+        (1, 0, 0, 0, I64_MIN, 0),
+        (1, 0, I64_MAX, 0, 1, 1),
+        (1, 0, 0, I64_MAX, 1, 1),
+        (2, 0, I64_MIN, 0, -1, 0),
+        (2, 0, 0, I64_MIN, -1, 0),
+        (2, 0, I64_MAX, 0, -2, 1),
+        (2, 0, 0, 0, -3, I64_MIN),
+        (2, 0, I64_MAX, 0, -3, 3),
+    ],
+)
+def test_an_update_with_a_step_past_int64_is_refused(arguments: tuple[int, ...]) -> None:
+    assert run(drift.position_update, *arguments) == (0, 0, 0, 0, 0, OVERFLOW)
 
 
 @pytest.mark.parametrize(

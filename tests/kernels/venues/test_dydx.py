@@ -47,7 +47,7 @@ def test_scaled_rate(initial: int, oi: int, lower: int, upper: int) -> None:
     if status == OK:
         assert rate == twins.scaled_initial_ppm(initial, oi, lower, upper)
     else:
-        assert status == OVERFLOW
+        assert (rate, status) == (0, OVERFLOW)
         assert not fits(10**6 - initial, oi - lower, upper - lower) or upper - lower > I64_MAX
 
 
@@ -117,7 +117,7 @@ def test_bankruptcy_quote(usdc: int, positions: list[Held], data: st.DataObject)
     wanted = twins.bankruptcy_quote(usdc, positions, k, delta)
     assert (quote if status == OK else None) == wanted
     if wanted is None:
-        assert status in (NOT_A_REDUCTION, NO_REQUIREMENT)
+        assert quote == 0 and status in (NOT_A_REDUCTION, NO_REQUIREMENT)
 
 
 @given(cash, accounts)
@@ -187,6 +187,7 @@ def test_insurance_delta(
     got, status = run(dydx.insurance_delta, usdc, rows(positions), k, int(buys), base, quote, fee)
     wanted = twins.insurance_delta(usdc, positions, k, buys, base, quote, fee)
     assert (got if status == OK else None) == wanted
+    assert status == OK or got == 0
 
 
 @given(int64s, wild, st.booleans(), int64s, int64s, int64s)
@@ -209,13 +210,37 @@ def test_open_interest(size_a: int, delta: int, size_b: int, opposite: bool, oth
     delta_b = -delta if opposite and delta != I64_MIN else other
     got, status = run(dydx.open_interest_delta, size_a, delta, size_b, delta_b)
     wanted = twins.open_interest_delta(size_a, delta, size_b, delta_b)
+    assert got == (wanted if status == OK else 0)
     if status == OK:
-        assert got == wanted
-    elif status == NOT_OPPOSITE:
+        return
+    if status == NOT_OPPOSITE:
         assert wanted is None
     else:
         sums = size_a + delta, size_b + delta_b
         assert not all(I64_MIN <= x <= I64_MAX for x in (*sums, wanted or 0))
+
+
+@pytest.mark.parametrize(
+    ("deltas", "status"),
+    [((5, -5), OK), ((5, -4), NOT_OPPOSITE), ((5, -6), NOT_OPPOSITE), ((I64_MIN, I64_MIN), NOT_OPPOSITE)],
+)
+def test_deltas_of_a_match_are_opposite(deltas: tuple[int, int], status: int) -> None:
+    got = run(dydx.open_interest_delta, 1, deltas[0], -1, deltas[1])
+    assert got == ((5, OK) if status == OK else (0, status))
+
+
+def test_open_interest_that_changes_past_int64_is_refused() -> None:
+    assert run(dydx.open_interest_delta, 0, I64_MAX, I64_MAX, -I64_MAX) == (0, OK)
+    assert run(dydx.open_interest_delta, I64_MIN + 1, I64_MAX, I64_MAX, -I64_MAX) == (-I64_MAX, OK)
+
+
+@pytest.mark.parametrize(
+    ("oi", "rate"),
+    [(99, 10), (100, 10), (101, 10_009), (150, 500_005), (199, 990_000), (200, 10**6), (999, 10**6)],
+)
+def test_scaled_rate_between_its_caps(oi: int, rate: int) -> None:
+    assert run(dydx.scaled_initial_ppm, 10, oi, 100, 200) == (rate, OK)
+    assert run(dydx.scaled_initial_ppm, 10, oi, 100, 0) == (10, OK)
 
 
 @pytest.mark.parametrize("sizes", [(I64_MAX, 0), (0, I64_MIN)])

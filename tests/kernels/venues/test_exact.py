@@ -37,6 +37,14 @@ def test_multiply_and_subtract(a: int, b: int) -> None:
     assert run(exact.subtract, a, b) == ((a - b, 1) if fit else (0, 0))
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "fit"), [(2**62, -2, 0), (I64_MIN, 1, 0), (I64_MAX, -1, 1), (I64_MAX, 1, 1), (2**62, 2, 0)]
+)
+def test_a_product_can_be_negated(a: int, b: int, fit: int) -> None:
+    """-2**63 is refused although it is an int64."""
+    assert run(exact.multiply, a, b) == run(exact.multiply, b, a) == (fit * a * b, fit)
+
+
 @given(int64s, int64s, exponents)
 def test_scaled_product(a: int, b: int, exponent: int) -> None:
     wanted = 0
@@ -51,6 +59,12 @@ def test_every_divisor_past_an_int64(digits: int) -> None:
     for a, b in [(I64_MAX, I64_MAX), (I64_MAX, -I64_MAX), (10**18 - 1, 10**18 + 1), (999_999_999, I64_MAX)]:
         wanted = math.trunc(a * b * power(-digits))
         assert run(exact.scaled_product, a, b, -digits) == ((wanted, 1) if fits(wanted) else (0, 0))
+
+
+@pytest.mark.parametrize("exponent", [-1, 0, 1])
+def test_signs_of_single_units(exponent: int) -> None:
+    for a, b in [(1, 10), (1, -10), (-1, 10), (-1, -10), (10, 1), (-10, 1), (0, -10), (-10, 0)]:
+        assert run(exact.scaled_product, a, b, exponent) == (math.trunc(a * b * power(exponent)), 1)
 
 
 def test_the_largest_power_that_can_fit() -> None:
@@ -70,6 +84,35 @@ def test_gcd(a: int, b: int) -> None:
 def test_ratio(num: int, den: int) -> None:
     refused = den == 0 or I64_MIN in (num, den)
     assert run(exact.ratio, num, den) == ((0, 1, 0) if refused else answer(Fraction(num, den)))
+
+
+def test_ratios_of_small_numbers() -> None:
+    for num in range(-4, 5):
+        for den in range(-4, 5):
+            wanted = answer(Fraction(num, den)) if den else (0, 1, 0)
+            assert run(exact.ratio, num, den) == wanted
+    for num, den in [(I64_MIN, 1), (1, I64_MIN)]:
+        assert run(exact.ratio, num, den) == (0, 1, 0)
+
+
+def test_rationals_at_the_ends_of_int64() -> None:
+    """Numerator and denominator each just fit, or are refused."""
+    for a, b in [
+        (Fraction(I64_MAX), Fraction(1)),
+        (Fraction(-I64_MAX), Fraction(1)),
+        (Fraction(2**62), Fraction(2)),
+        (Fraction(-(2**62)), Fraction(2)),
+        (Fraction(1, I64_MAX), Fraction(1)),
+        (Fraction(1, 2**62), Fraction(1, 2)),
+        (Fraction(1, 2**62), Fraction(1, 3)),
+        (Fraction(I64_MAX), Fraction(-I64_MAX)),
+        (Fraction(-(2**62)), Fraction(-(2**62))),
+        (Fraction(0), Fraction(0)),
+        (Fraction(1), Fraction(-1)),
+    ]:
+        pairs = a.numerator, a.denominator, b.numerator, b.denominator
+        assert run(exact.times, *pairs) == answer(a * b)
+        assert run(exact.plus, *pairs) == answer(a + b)
 
 
 @given(rationals, rationals)
