@@ -88,7 +88,7 @@ def compile_all() -> None:
     machine.apply(views_of(frames), 0, len(frames))
     # Books that grow are indexed anew, in the middle of a group.
     books, number = machine.books, machine.state.number
-    slots.index_accounts(books.account_table, books.accounts, number("accounts"))
+    slots.index_accounts(books.account_table, books.keys, number("accounts"))
     slots.index_positions(books.position_table, books.positions, number("positions"))
     with tempfile.TemporaryDirectory(prefix="godark-warm-") as scratch:
         _warm_journal(Path(scratch), frames)
