@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.core.params import Row
+from engine.core.params import Row, oracle_rule
 from kernels.frames import ParamKey, Refusal, SettingKind, Template, TransferKind
 from kernels.layouts import ACCOUNT_CROSS, ACCOUNT_FROZEN, LEG_TRANSFER, MARKET_HALTED, POSITION_TOO_LARGE
 from kernels.netting import net_legs
@@ -29,10 +29,11 @@ def crossed(deposit_e6: int = MILLION) -> Script:
 
 
 def priced(script: Script, price: int, market: int = 0) -> None:
-    """A second in which every feed of the market says `price`."""
-    script.seconds(1)
-    for k in range(3 - market):
-        script.observe(price, market=market, feed=k, expo=SCALES[market][1] - SCALES[market][0])
+    """Seconds in which every feed of the market says `price`, so many that a jump is believed."""
+    for _ in range(4):
+        script.seconds(1)
+        for k in range(3 - market):
+            script.observe(price, market=market, feed=k, expo=SCALES[market][1] - SCALES[market][0])
     script.seconds(1)
 
 
@@ -67,6 +68,7 @@ def new_market(script: Script) -> int:
         Row(ParamKey.MARKET_LEVERAGE, 3, 10, 50),
         Row(ParamKey.MARKET_BAND, 3, 10_000),
         Row(ParamKey.FEED, 3, 0, 1),
+        oracle_rule(3, "alone", 1),
     ]
     script.params(rows, change=2)
     script.seconds(1)
