@@ -90,6 +90,7 @@ def compile_all() -> None:
     books, number = machine.books, machine.state.number
     slots.index_accounts(books.account_table, books.keys, number("accounts"))
     slots.index_positions(books.position_table, books.positions, number("positions"))
+    slots.index_cross(np.zeros_like(books.cross_first), np.zeros_like(books.cross_next), books.positions, 0)
     with tempfile.TemporaryDirectory(prefix="godark-warm-") as scratch:
         _warm_journal(Path(scratch), frames)
 
