@@ -33,7 +33,7 @@ def within(value: int) -> int:
 
 
 @kernel
-def size_limit(scale: int, quote_mul: int, quote_div: int) -> int:
+def size_limit(quote_mul: int, quote_div: int) -> int:
     """Largest |size| of a position, in lots: at the largest on-scale price it is worth 2**60 e6.
 
     With it quote, notional and hourly funding of any position fit int64, whatever the price does.
@@ -99,7 +99,7 @@ def close_out(cash: int, isolated: int, insurance_e6: int) -> tuple[int, int]:
 
 @kernel
 def next_cost(size: int, cost_e6: int, dsize: int, quote_e6: int) -> tuple[int, int]:
-    """(cost_e6, realised_e6 to add): signed quote of the open size after `dsize` for signed `quote_e6`.
+    """(cost_e6, realised_e6 to add): signed quote of the open size after `dsize` != 0 for signed `quote_e6`.
 
     For people only. A reduction takes out its share of the cost, toward zero; a flip closes, then opens
     with what is left of the quote.

@@ -32,17 +32,19 @@ TABLE = np.array(_byte_table(), dtype=np.int64)
 _ROWS = [int(x) for x in TABLE]
 
 
-def _plain_step8(state: int, word: int) -> int:
-    crc = int(state)
-    data = int(word) & 0xFFFFFFFFFFFFFFFF
-    for shift in range(0, 64, 8):
-        crc = _ROWS[(crc ^ (data >> shift)) & 0xFF] ^ (crc >> 8)
+def _step8_by_table(state: int, word: int) -> int:
+    """Raw CRC state after eight more bytes, given as one little-endian word."""
+    crc = state
+    data = word
+    for _ in range(8):
+        crc = TABLE[(crc ^ data) & 0xFF] ^ (crc >> 8)
+        data >>= 8
     return crc
 
 
 if has_cpu_feature("sse4.2"):
 
-    @primitive(_plain_step8)
+    @primitive(_step8_by_table)
     def _step8(typingctx, state, word):  # type: ignore[no-untyped-def]
         """Raw CRC state after eight more bytes, given as one little-endian word."""
 
@@ -56,16 +58,7 @@ if has_cpu_feature("sse4.2"):
         return types.int64(types.int64, types.int64), codegen
 
 else:
-
-    @kernel
-    def _step8(state: int, word: int) -> int:
-        """Raw CRC state after eight more bytes, given as one little-endian word."""
-        crc = state
-        data = word
-        for _ in range(8):
-            crc = TABLE[(crc ^ data) & 0xFF] ^ (crc >> 8)
-            data >>= 8
-        return crc
+    _step8 = kernel(_step8_by_table)
 
 
 @kernel
@@ -106,10 +99,7 @@ def crc_frame(words: Words, row: int) -> int:
 def seal_frames(words: Words, start: int, stop: int) -> None:
     """Write the CRC of frames start..stop-1 into their last four bytes. words: int64[n, 8]."""
     for row in range(start, stop):
-        crc = crc_frame(words, row)
-        if crc >= 0x80000000:
-            crc -= 0x100000000
-        words[row, 7] = (words[row, 7] & 0xFFFFFFFF) | (crc << 32)
+        words[row, 7] = (words[row, 7] & 0xFFFFFFFF) | (crc_frame(words, row) << 32)
 
 
 @kernel

@@ -275,10 +275,11 @@ def book_premium_ppm(
         status, whole, at, rest, quote = walk(levels, side, count, notional, exponent)
         if status != PRICED:
             return 0, 1 if status == SHORT else 0
-        more, ok1 = mul_div_ceil(rest, levels[side, at, 1], quote)
-        size, ok2 = add_checked(whole, more)
-        size, _, ok3 = mul_add_divmod(size, power10(max(exponent, 0)), 0, 1)
-        if ok1 == 0 or ok2 == 0 or ok3 == 0:
+        # No more than the level holds, as `rest` is no more than its quote.
+        more, _ = mul_div_ceil(rest, levels[side, at, 1], quote)
+        size, ok1 = add_checked(whole, more)
+        size, _, ok2 = mul_add_divmod(size, power10(max(exponent, 0)), 0, 1)
+        if ok1 == 0 or ok2 == 0:
             return 0, 0
         value, status = excess_ratio_ppm(notional, power10(max(-exponent, 0)), size, index)
     if status == 0:

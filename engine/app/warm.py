@@ -112,7 +112,7 @@ MARGIN: Final = (
     _integers(book.fee_of, 2),
     _integers(book.next_cost, 4),
     _integers(book.requirement, 5),
-    _integers(book.size_limit, 3),
+    _integers(book.size_limit, 2),
     _integers(book.value_floor, 4),
     _integers(margin.valued, 4),
     _integers(margin.equity_e6, 9),

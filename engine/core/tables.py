@@ -168,7 +168,7 @@ def _put_scale(books: Books, n: int, price_exp: int, lot_exp: int) -> str | None
     market["scale"] = 10**price_exp
     market["quote_mul"] = 10 ** max(0, 6 - price_exp)
     market["quote_div"] = 10 ** max(0, price_exp - 6)
-    market["size_max"] = size_limit(int(market["scale"]), int(market["quote_mul"]), int(market["quote_div"]))
+    market["size_max"] = size_limit(int(market["quote_mul"]), int(market["quote_div"]))
     books.oracles[n] = oracle_rules.oracle_row()
     market["active"] = 1
     meta["markets"] = max(int(meta["markets"]), n + 1)

@@ -35,12 +35,20 @@ def test_within(value: int) -> None:
     assert run(book.within, value) == int(abs(value) <= 2**61)
 
 
+def test_the_limit_itself_is_within() -> None:
+    assert [run(book.within, x) for x in (-LIMIT - 1, -LIMIT, LIMIT, LIMIT + 1)] == [0, 1, 1, 0]
+
+
 @pytest.mark.parametrize("e", range(10))
 def test_size_limit_keeps_the_notional_in_bounds(e: int) -> None:
     scale = Scale(e)
-    limit = run(book.size_limit, scale.one, scale.mul, scale.div)
+    limit = run(book.size_limit, scale.mul, scale.div)
     assert limit == scale.size_max
     assert scale.worth(limit, PRICE_MAX) <= NOTIONAL_LIMIT_E6 < scale.worth(limit + 2, PRICE_MAX)
+
+
+def test_a_size_limit_past_int64_admits_nothing() -> None:
+    assert run(book.size_limit, 1, 2**62) == 0
 
 
 @given(sized, prices)
@@ -66,6 +74,21 @@ def test_worth_is_down_and_notional_up(scaled: tuple[Scale, int], price: int) ->
     exact = scale.worth(size, price)
     wanted = (math.floor(exact), math.ceil(abs(exact)), 1)
     assert run(book.worth_of, size, price, scale.mul, scale.div) == wanted
+
+
+@pytest.mark.parametrize(
+    ("size", "price", "worth", "notional"),
+    [
+        (1, 10_000_001, 10_000, 10_001),
+        (-1, 10_000_001, -10_001, 10_001),
+        (1, 10_000_999, 10_000, 10_001),
+        (1, 10_000_000, 10_000, 10_000),
+        (-1, 10_000_000, -10_000, 10_000),
+    ],
+)
+def test_worth_and_notional_of_one_lot(size: int, price: int, worth: int, notional: int) -> None:
+    """At e = 9 a price unit is a thousandth of a micro-USDC: any fraction takes the notional up one."""
+    assert run(book.worth_of, size, price, 1, 1000) == (worth, notional, 1)
 
 
 def test_what_does_not_fit_is_said() -> None:

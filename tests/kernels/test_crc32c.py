@@ -65,6 +65,11 @@ def test_row(words: list[int], n_words: int, crc: int) -> None:
     assert run(c.crc_row, row, 0, n_words, crc) == twins.crc32c(row.tobytes()[: 8 * n_words], crc)
 
 
+@given(st.lists(int64s, min_size=8, max_size=8))
+def test_eight_words_at_hand_are_a_row(words: list[int]) -> None:
+    assert run(c.crc_of_words, *words) == twins.crc32c(np.array(words, np.int64).tobytes())
+
+
 def test_seal_writes_only_the_crc_of_its_rows() -> None:
     rows = frames(12)
     before = rows.copy()

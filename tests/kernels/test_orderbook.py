@@ -114,6 +114,40 @@ def test_a_book_by_hand() -> None:
     assert pair.update([(0, 99, 1)], 121, 130, 120) == ob.NO_SNAPSHOT
 
 
+def test_levels_come_and_go() -> None:
+    """A deleted level leaves nothing behind that could be taken for one."""
+    pair = Pair(capacity=4)
+    pair.snapshot([(0, 10, 1), (0, 20, 2), (0, 30, 3), (0, 40, 4), (1, 50, 5)])
+    for rows in (
+        [(0, 20, 0)],
+        [(0, 20, 0)],
+        [(0, 40, 0), (0, 40, 0)],
+        [(0, 40, 7)],
+        [(1, 50, 0), (1, 50, 6)],
+    ):
+        at = pair.twin.update_id
+        assert pair.update(rows, at + 1, at + 2, at) == ob.APPLIED
+    assert pair.twin.ranked(BIDS) == [(40, 7), (30, 3), (10, 1)]
+    assert pair.snapshot([(0, 11, 1)]) == ob.APPLIED
+    assert run(ob.best, pair.levels, pair.book) == (11, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ids", "status"),
+    [
+        ((90, 99, 80), ob.OLD),
+        ((90, 100, 80), ob.APPLIED),
+        ((100, 101, 90), ob.APPLIED),
+        ((101, 102, 90), ob.GAP),
+        ((101, 102, 100), ob.APPLIED),
+    ],
+)
+def test_the_first_update_reaches_the_snapshot_or_follows_it(ids: tuple[int, int, int], status: int) -> None:
+    pair = Pair()
+    pair.snapshot([(0, 7, 1)], update_id=100)
+    assert pair.update([(0, 7, 2)], *ids) == status
+
+
 @pytest.mark.parametrize("row", [(2, 5, 1), (-1, 5, 1), (0, 0, 1), (1, -1, 1), (0, 5, -1)])
 def test_what_is_no_level_loses_the_book(row: Row) -> None:
     pair = Pair()
@@ -126,6 +160,7 @@ def test_a_full_side_still_takes_changes_but_no_new_level() -> None:
     assert pair.snapshot([(1, 5, 1), (1, 6, 1), (1, 5, 3), (1, 6, 0), (1, 4, 1)]) == ob.APPLIED
     assert pair.update([(1, 7, 1)], 100, 101, 100) == ob.BOOK_FULL
     assert int(pair.book["state"]) == ob.LOST
+    assert run(ob.set_level, pair.levels, ASKS, 2, 9, 1) == -1
 
 
 sizes = st.one_of(st.integers(1, 50), st.integers(1, 2**63 - 1))
@@ -167,6 +202,42 @@ def test_impact_by_hand() -> None:
     assert pair.impact(ASKS, 151, 0) == (0, ob.SHORT)
     assert pair.impact(ASKS, -1, 0) == (0, ob.REFUSED)
     assert Pair().impact(ASKS, 0, 0) == (0, ob.SHORT)
+
+
+@pytest.mark.parametrize(
+    ("price", "size", "exponent", "wanted"),
+    [
+        (1, 99, -2, (0, 1)),
+        (1, 100, -2, (1, 1)),
+        (7, 3, 0, (21, 1)),
+        (7, 3, 2, (2100, 1)),
+        (2**62, 2, 0, (0, 0)),
+        (2**62, 2, 1, (0, 0)),
+        (2**31, 2**31, 1, (0, 0)),
+        (2**61, 2**61, -18, (2**122 // 10**18, 1)),
+        (2**62, 2**62, -17, (0, 0)),
+    ],
+)
+def test_quote_of_a_level(price: int, size: int, exponent: int, wanted: tuple[int, int]) -> None:
+    assert run(ob.quote_of_level, price, size, exponent) == wanted
+
+
+def test_a_walk_that_finds_no_price_says_nothing_else() -> None:
+    """Too few levels, a level's quote past int64, whole levels whose sizes do not add up."""
+    pair = Pair()
+    pair.snapshot([(0, 3, 5), (1, 3, 2**62), (1, 2, 2**62)])
+    assert run(ob.walk, pair.levels, BIDS, 1, 15, 0) == (ob.PRICED, 0, 0, 15, 15)
+    assert run(ob.walk, pair.levels, BIDS, 1, 16, 0) == (ob.SHORT, 0, 0, 0, 0)
+    assert run(ob.walk, pair.levels, ASKS, 2, 1, 0) == (ob.REFUSED, 0, 0, 0, 0)
+    assert run(ob.walk, pair.levels, ASKS, 2, 10**6, -18) == (ob.REFUSED, 0, 0, 0, 0)
+
+
+def test_an_impact_price_whose_size_passes_int64_is_refused() -> None:
+    """2**61 taken at 1 count 1,024 times as much in units of the next level's price."""
+    pair = Pair()
+    pair.snapshot([(1, 1, 2**61), (1, 1024, 1024)])
+    assert pair.impact(ASKS, 2**61, 0) == (1, ob.PRICED)
+    assert pair.impact(ASKS, 2**61 + 5, 0) == (0, ob.REFUSED)
 
 
 small_books = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 60), st.integers(1, 50)), max_size=7)
@@ -211,6 +282,70 @@ def test_premium_refuses_by_exponent_and_where_sizes_do_not_add_up() -> None:
     for exponent, wanted in ((-19, (0, 0)), (-18, (10**6, 1)), (18, (10**6, 1)), (19, (0, 0))):
         assert pair.premium(5, 0, exponent, 10**6) == wanted
     assert pair.premium(5, 150, -18, 10**6) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "index", "wanted"),
+    [
+        ([(0, 3, 1)], 1, (2 * 10**6, 1)),
+        ([(0, 3, 1)], 3, (0, 1)),
+        ([(0, 3, 1)], 4, (0, 1)),
+        ([(1, 3, 1)], 4, (-250_000, 1)),
+        ([(1, 1, 1)], 2, (-500_000, 1)),
+        ([(1, 3, 1)], 3, (0, 1)),
+        ([(0, 10, 1), (1, 8, 1)], 10, (-200_000, 1)),
+        ([(0, 10, 1), (1, 8, 1)], 9, (111_111, 1)),
+        ([(0, 10**13, 1)], 1, (10**7, 1)),
+    ],
+)
+def test_premium_of_a_best_price(rows: list[Row], index: int, wanted: tuple[int, int]) -> None:
+    """Bids above the index come first, also in a crossed book; what passes int64 is the limit."""
+    pair = Pair()
+    pair.snapshot(rows)
+    assert pair.premium(index, 0, 0, 10**7) == pair.twin.premium_ppm(index, 0, 0, 10**7) == wanted
+
+
+@pytest.mark.parametrize(
+    ("rows", "index", "notional", "exponent", "wanted"),
+    [
+        ([(0, 10, 2**62)], 5, 100, 0, (0, 0)),
+        ([(0, 10, 2**62)], 10, 100, 0, (0, 1)),
+        ([(1, 10, 2**62)], 10, 100, 0, (0, 1)),
+        ([(0, 2**50, 2**62)], 2**49, 2**52, -18, (0, 0)),
+        ([(1, 1, 1), (1, 2**60, 1)], 2, 2**59, 0, (0, 1)),
+        ([(0, 2**40, 2**10)], 1, 2**49, 0, (10**7, 1)),
+    ],
+)
+def test_premium_of_what_does_not_fit(
+    rows: list[Row], index: int, notional: int, exponent: int, wanted: tuple[int, int]
+) -> None:
+    """Refused where it would count; of a side that does not reach past the index nothing is asked; an impact
+    price far on the wrong side of the index is no premium."""
+    pair = Pair()
+    pair.snapshot(rows)
+    assert pair.premium(index, notional, exponent, 10**7) == wanted
+
+
+M63 = 2**63
+
+
+@pytest.mark.parametrize(
+    ("given_four", "wanted"),
+    [
+        ((10**6 - M63, 1, 10**6, 1), (-M63, 1)),
+        ((10**6 + 1 - M63, 1, 10**6, 1), (1 - M63, 1)),
+        ((10**6 - 1 - M63, 1, 10**6, 1), (0, 2)),
+        ((542551296285633871, 17, 10**6, 1), (M63 - 1, 1)),
+        ((2**62 + 500_000, 2, 10**6, 1), (0, 2)),
+        ((1, 1, 2**53, 2**53), (0, 0)),
+        ((1, 1, 2**53 - 1, 2**53 + 1), (-999_999, 1)),
+        ((1, 1, 0, 1), (0, 0)),
+        ((1, 1, -1, 1), (0, 0)),
+        ((6, 7, 7, 6), (0, 1)),
+    ],
+)
+def test_excess_ratio_at_the_edges_of_its_range(given_four: tuple[int, ...], wanted: tuple[int, int]) -> None:
+    assert run(_excess_ratio, *given_four) == twin.excess_ratio_ppm(*given_four) == wanted
 
 
 @given(int64s, int64s, int64s, int64s)

@@ -176,6 +176,14 @@ def test_an_account_knows_its_first_positions(pairs: list[tuple[int, int]], othe
         assert run(slots.near_position, near, account, market) == (slot if known == market else slots.EMPTY)
 
 
+@pytest.mark.parametrize("market", [0, 8, 9, 127, MAX_MARKETS - 1])
+def test_an_account_s_line_knows_one_market_of_all(market: int) -> None:
+    near = np.zeros(1, ACCOUNT).view(np.int32)
+    run(slots.note_near, near, 0, market, 77)
+    known = {m: run(slots.near_position, near, 0, m) for m in range(MAX_MARKETS)}
+    assert known == {m: 77 if m == market else slots.EMPTY for m in range(MAX_MARKETS)}
+
+
 def test_a_slot_too_large_for_an_entry_is_not_noted() -> None:
     near = np.zeros(1, ACCOUNT).view(np.int32)
     run(slots.note_near, near, 0, 9, slots.NEAR_SLOTS)
@@ -185,9 +193,10 @@ def test_a_slot_too_large_for_an_entry_is_not_noted() -> None:
     assert near.min() == 0
 
 
-def test_two_positions_with_the_same_bits_of_hash_are_told_apart() -> None:
-    """Entries that agree in their 31 bits: the row decides."""
-    rows, table = position_rows([(5, 2), (9, 3)]), np.full(2, slots.EMPTY, np.int64)
+@pytest.mark.parametrize("stranger", [(5, 2), (9, 2), (5, 3)])
+def test_two_positions_with_the_same_bits_of_hash_are_told_apart(stranger: tuple[int, int]) -> None:
+    """Entries that agree in their 31 bits: the row decides, by account and market both."""
+    rows, table = position_rows([stranger, (9, 3)]), np.full(2, slots.EMPTY, np.int64)
     hashed = slots._plain_mix(9, 3)
     table[hashed & 1] = hashed >> 32 << 32
     table[hashed + 1 & 1] = hashed >> 32 << 32 | 1

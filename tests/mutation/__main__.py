@@ -33,8 +33,10 @@ ROOT = Path(__file__).resolve().parents[2]
 EXPLAINED = Path(__file__).with_name("explained.json")
 REACH_S = 300
 """Longest run without a mutant."""
-HANG_S = 5
-"""A mutant hangs if its tests take so long, and five times what they take without it."""
+HANG_S = 2
+"""A mutant hangs if a test takes so long, and five times what it takes without it, counting its lines."""
+IMPORT_S = 5
+"""What importing anew may take beyond that."""
 
 
 class Result(NamedTuple):
@@ -93,18 +95,18 @@ class Killers:
         if not tests:
             return False
         tests.sort(key=lambda test: (-self.kills[test], self.reached.seconds[test]))
-        limit_s = HANG_S + round(5 * sum(self.reached.seconds[test] for test in tests))
+        limits_s = [HANG_S + 5 * self.reached.seconds[test] for test in tests]
         if self.reached.at_import(*mutant.body):
-            killed, killer = self._anew(mutant, tests, limit_s)
+            killed, killer = self._anew(mutant, tests, IMPORT_S + sum(limits_s))
         else:
             module = self.file.removesuffix(".py").replace("/", ".")
-            patch = runs.Patch(module, mutant.function, mutant.source, tests, limit_s)
+            patch = runs.Patch(module, mutant.function, mutant.source, tests, limits_s)
             killed, killer = self.patching.kill(patch)
         if killer:
             self.kills[killer] += 1
         return killed
 
-    def _anew(self, mutant: Mutant, tests: Sequence[str], limit_s: int) -> tuple[bool, str]:
+    def _anew(self, mutant: Mutant, tests: Sequence[str], limit_s: float) -> tuple[bool, str]:
         """The same where importing runs the mutant, by importing all of it anew."""
         path = self.folder / self.file
         source = path.read_text()

@@ -97,27 +97,27 @@ class Reached(NamedTuple):
         return [test for test, lines in self.lines.items() if not lines.isdisjoint(range(first, last + 1))]
 
 
-def run(folder: Path, files: Sequence[str], plugin: Reach | Chosen, limit_s: int) -> tuple[bool, Any]:
+def run(folder: Path, files: Sequence[str], plugin: Reach | Chosen, limit_s: float) -> tuple[bool, Any]:
     """(all passed, what the plugin says or None) of the tests in these files of the copy."""
     answer = folder / _ANSWER
     answer.unlink(missing_ok=True)
 
     def child() -> int:
+        signal.setitimer(signal.ITIMER_REAL, limit_s)
         status = _run_tests(folder, files, plugin)
         answer.write_text(json.dumps(plugin.answer()))
         return status
 
-    passed = _forked(child, limit_s) == 0
+    passed = _forked(child) == 0
     return passed, json.loads(answer.read_text()) if answer.exists() else None
 
 
-def _forked(work: Callable[[], int], limit_s: int) -> int:
-    """Exit code of `work` in a child that is killed after so long."""
+def _forked(work: Callable[[], int]) -> int:
+    """Exit code of `work` in a child; a timer that it sets ends it."""
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            signal.alarm(limit_s)
             status = work()
         finally:
             os._exit(status)
@@ -125,13 +125,13 @@ def _forked(work: Callable[[], int], limit_s: int) -> int:
 
 
 class Patch(NamedTuple):
-    """Another body for a function of a module, and the tests to run with it, in order."""
+    """Another body for a function of a module, and the tests to run with it, in order, each for so long."""
 
     module: str
     function: str
     source: str
     tests: list[str]
-    limit_s: int
+    limits_s: list[float]
 
 
 class Patching:
@@ -182,16 +182,25 @@ class Patching:
             function = inspect.unwrap(getattr(sys.modules[patch.module], patch.function))
             code = _code_of(patch, function)
             chosen = [items[test] for test in patch.tests]
+            work = functools.partial(self._try, function, code, chosen, patch.limits_s)
             read, write = os.pipe()
-            status = _forked(functools.partial(self._try, function, code, chosen, write), patch.limit_s)
+            status = _forked(functools.partial(work, write))
             os.close(write)
             with os.fdopen(read) as told:
                 os.write(self._tell, json.dumps([status, told.read()]).encode() + b"\n")
         return True
 
-    def _try(self, function: FunctionType, code: CodeType, items: Sequence[pytest.Item], write: int) -> int:
+    def _try(
+        self,
+        function: FunctionType,
+        code: CodeType,
+        items: Sequence[pytest.Item],
+        limits_s: Sequence[float],
+        write: int,
+    ) -> int:
         function.__code__ = code
-        for item, after in zip(items, [*items[1:], None], strict=True):
+        for item, after, limit_s in zip(items, [*items[1:], None], limits_s, strict=True):
+            signal.setitimer(signal.ITIMER_REAL, limit_s)
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
             if self._failed:
                 os.write(write, self._failed.encode())

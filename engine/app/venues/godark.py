@@ -43,7 +43,7 @@ def _price(market: Market, rule: GodarkMarket, where: str) -> int:
 
 
 def _size(amount: str | int, rule: GodarkMarket, field: str) -> int:
-    limit = int(book.size_limit(10**rule.price_exp, *scale_of(rule)))
+    limit = int(book.size_limit(*scale_of(rule)))
     return bounded(units(amount, -rule.lot_exp, field), -limit, limit, f"{field} in lots")
 
 

@@ -180,7 +180,7 @@ def test_what_rows_write() -> None:
     assert [int(tier[n]) for n in names] == [40, 20, 1, 30, 10**9, 0]
     scale = [int(market[n]) for n in ("active", "price_exp", "lot_exp", "scale", "quote_mul", "quote_div")]
     assert scale == [1, 8, 3, 10**8, 1, 100]
-    assert int(market["size_max"]) == size_limit(10**8, 1, 100) > 0
+    assert int(market["size_max"]) == size_limit(1, 100) > 0
     names = ("symbol0", "symbol1", "leverage_default", "leverage_max", "interest_e12", "cap_e12", "band_e6")
     assert [int(market[n]) for n in names] == [0x435442, 5, 7, 9, -3, 8, 11]
     assert [int(w) for w in books.feeds["weight"][:FEED_SLOTS]] == [0] * 12 + [6, 0, 0, 0]
