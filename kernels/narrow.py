@@ -112,7 +112,9 @@ def share_up(quote_e6: int, rate_e12: int) -> int:
 
 
 def _plain_share_by(quote_e6: int, rate_e12: int, magic: int) -> int:
-    return -(-int(quote_e6) * int(rate_e12) // RATE_ONE)
+    q = int(quote_e6) * int(magic) >> 62
+    rest = int(quote_e6) * int(rate_e12) - q * RATE_ONE
+    return q + (rest > 0) + (rest > RATE_ONE)
 
 
 @primitive(_plain_share_by)

@@ -57,6 +57,21 @@ def test_quotient_of(a: int, b: int, divisor: int) -> None:
         assert answer == (answer[0], a * b % 2**64 % divisor)
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "divisor", "wanted"),
+    [
+        (2**62, 2**62, 2**60 - 1, (0, 0)),
+        (3 * 2**32, 2**32, 2, (0, 0)),
+        (2**33 + 1, 2**33 + 1, 3, divmod(2**34 + 1, 3)),
+        (2**62 + 1, 2**62, 2**60, (4, 0)),
+    ],
+)
+def test_quotient_of_too_large_a_product_is_that_of_its_low_half(
+    a: int, b: int, divisor: int, wanted: tuple[int, int]
+) -> None:
+    assert run(quotient_of, a, b, divisor) == wanted
+
+
 @given(
     st.integers(0, narrow.SHORT - 1),
     st.one_of(st.integers(0, 11).map(lambda e: 10**e), st.integers(1, 2**61)),
@@ -69,7 +84,7 @@ def test_quotient_by(value: int, divisor: int) -> None:
 @given(st.integers(0, 11), st.integers(1, 2**38), st.integers(0, 3))
 def test_index_quotes(price_exp: int, size_max: int, m: int) -> None:
     """The largest size that the short way takes is worth less than 2**58 at any mark."""
-    markets, quote_by = np.zeros(4, MARKET), np.zeros((4, 4), np.int64)
+    markets, quote_by = np.zeros(4, MARKET), np.full((4, 4), -7, np.int64)
     scale = Scale(price_exp)
     markets[m]["quote_mul"], markets[m]["quote_div"], markets[m]["size_max"] = scale.mul, scale.div, size_max
     run(narrow.index_quotes, markets, quote_by)

@@ -279,4 +279,62 @@ def test_each_step_beyond_the_range_is_refused(function, arguments: tuple[int, .
 def test_the_house_may_pay_for_a_trade() -> None:
     given = I64_MAX, 10**5, 0, 0, 1, 100, 100
     assert run(drift.trade_fees, *given) == (0, 0, -I64_MAX, I64_MAX, I64_MAX, OK)
-    assert run(drift.trade_fees, I64_MAX, 10**5, 10**5, 0, 1, 100, 100)[-1] == OVERFLOW
+    assert run(drift.trade_fees, I64_MAX, 10**5, 10**5, 0, 1, 100, 100) == (0, 0, 0, 0, 0, OVERFLOW)
+
+
+def test_a_close_of_all_asks_nothing_of_the_quote() -> None:
+    """No share is taken of it, so it may be what has no magnitude."""
+    assert run(drift.position_update, 2, 0, 5, 0, -2, I64_MIN) == (0, I64_MIN, 0, 0, I64_MIN + 5, OK)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ((I64_MIN, 1, 1), (0, OVERFLOW)),
+        ((1, -1, 1), (0, OUT_OF_RANGE)),
+        ((1, 1, -1), (0, OUT_OF_RANGE)),
+        ((I64_MAX, 1, I64_MAX), (0, OVERFLOW)),
+        ((I64_MAX, I64_MAX, I64_MAX // 3000), (0, OVERFLOW)),
+        ((0, 500, 0), (500, OK)),
+    ],
+)
+def test_size_ratio_is_refused_or_told(arguments: tuple[int, int, int], answer: tuple[int, int]) -> None:
+    assert run(drift.size_ratio, *arguments) == answer
+
+
+@pytest.mark.parametrize(
+    ("fee", "percent", "answer"),
+    [
+        (1000, 0, (1000, 1)),
+        (1000, 5, (1050, 1)),
+        (1000, -5, (950, 1)),
+        (1, I64_MIN, (0, 0)),
+        (I64_MAX, I64_MAX, (0, 0)),
+        (I64_MAX, 1, (0, 0)),
+    ],
+)
+def test_a_fee_adjusted(fee: int, percent: int, answer: tuple[int, int]) -> None:
+    assert run(drift._adjusted, fee, percent) == answer
+
+
+def test_a_margin_no_larger_than_the_fee_frees_nothing_whatever_the_price() -> None:
+    """Decided before the insurance fee, which would not fit."""
+    assert run(drift.base_to_cover_shortage, 1, 1, 100, 10**7, I64_MAX, 1) == (0, NO_SIZE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        ((0, 1, 500, 0, 10**6, 1, 50_000), (47_500, OK)),
+        ((0, 1, 500, 0, 10**6, 0, 50_000), (0, OK)),
+        ((0, 1, 500, 0, 1, 1, 50_000), (0, OUT_OF_RANGE)),
+        ((0, 1, 1, 100, 1, 1, 50_000), (0, OK)),
+        ((I64_MAX, 1, 83_887, 93, 2**40 * 10**6, 10**6, 1), (0, OK)),
+        ((I64_MAX, 1, 83_887, 92, 2**40 * 10**6, 10**6, 1), (0, OVERFLOW)),
+    ],
+)
+def test_insurance_fee_where_its_branches_meet(arguments: tuple[int, ...], answer: tuple[int, int]) -> None:
+    """A price of one unit counts, of none is refused unless nothing is asked of it; the largest shortage that
+    can be stated needs 2**23 - 1 of the margin's rate: with that room there is no fee, with more nobody knows.
+    """
+    assert run(drift.insurance_fee, *arguments) == answer
