@@ -116,7 +116,7 @@ def account_totals(usdc_e6: int, positions: Rows) -> tuple[int, int, int]:
     The sums are kept in 128 bits: only what they come to must fit.
     """
     net_hi, net_lo = mul_add128(0, 0, usdc_e6, 1)
-    need_hi, need_lo = mul_add128(0, 0, 0, 0)
+    need_hi, need_lo = 0, 0
     for k in range(len(positions)):
         row = positions[k]
         quote_e6, ok = notional_e6(row["size_base"], row["price"], row["exponent"])
@@ -144,27 +144,22 @@ def bankruptcy_quote(usdc_e6: int, positions: Rows, k: int, delta_base: int) -> 
     """
     row = positions[k]
     size = row["size_base"]
-    if delta_base == 0 or size == 0 or (delta_base > 0) == (size > 0):
+    if delta_base == 0 or (delta_base > 0) == (size > 0):
         return 0, NOT_A_REDUCTION
-    left, ok = add_checked(size, delta_base)
-    if ok == 0 or (left != 0 and (left > 0) != (size > 0)):
+    left = size + delta_base
+    if left != 0 and (left > 0) != (size > 0):
         return 0, NOT_A_REDUCTION
     net_e6, need_e6, status = account_totals(usdc_e6, positions)
     if status != OK:
         return 0, status
     if need_e6 <= 0:
         return 0, NO_REQUIREMENT
-    old_e6, ok_old = notional_e6(size, row["price"], row["exponent"])
-    new_e6, ok_new = notional_e6(left, row["price"], row["exponent"])
-    if ok_old == 0 or ok_new == 0:
-        return 0, OVERFLOW
-    old_need, ok_old = maintenance_margin_e6(abs(old_e6), row["initial_ppm"], row["maintenance_ppm"])
-    new_need, ok_new = maintenance_margin_e6(abs(new_e6), row["initial_ppm"], row["maintenance_ppm"])
-    if ok_old == 0 or ok_new == 0:
-        return 0, OVERFLOW
-    share, ok = mul_div_floor(net_e6, abs(new_need - old_need), need_e6)
-    if ok == 0:
-        return 0, OVERFLOW
+    # The totals were taken of the whole position: what fits of that fits of a part, and a part's share too.
+    old_e6, _ = notional_e6(size, row["price"], row["exponent"])
+    new_e6, _ = notional_e6(left, row["price"], row["exponent"])
+    old_need, _ = maintenance_margin_e6(abs(old_e6), row["initial_ppm"], row["maintenance_ppm"])
+    new_need, _ = maintenance_margin_e6(abs(new_e6), row["initial_ppm"], row["maintenance_ppm"])
+    share, _ = mul_div_floor(net_e6, old_need - new_need, need_e6)
     return subtract(old_e6 - new_e6, share)
 
 
