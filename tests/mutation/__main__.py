@@ -5,8 +5,8 @@ those of the files that name the module, or where none does, that name a module 
 off, those tests run that reach the changed line, the most successful first, until one fails (`runs`). A mutant
 that makes a test fail, hang or crash is killed. One that survives is either in `explained.json` (file, mutant,
 why nobody could tell the difference) or a missing test: then the exit status is 1. Without files every kernel
-is taken; `--seconds` (default 600) bounds the time, and what was not reached is counted aloud; `--every N`
-takes each Nth mutant. A table of all files ends it.
+is taken; `engine/core/fast_fills.py` may be named too. `--seconds` (default 600) bounds the time, and what was
+not reached is counted aloud; `--every N` takes each Nth mutant. A table of all files ends it.
 """
 
 from __future__ import annotations
@@ -59,11 +59,12 @@ def naming(root: Path, paths: Iterable[Path], file: str) -> list[Path]:
 
 
 def tests_of(root: Path, file: str) -> list[str]:
-    """Test files that name a kernel module; where there is none, those of the modules that import it."""
-    tests = sorted((root / "tests" / "kernels").rglob("test_*.py"))
+    """Test files that name a module; where there is none, those of the modules that import it."""
+    room = Path(file).parts[0]
+    tests = sorted((root / "tests" / room).rglob("test_*.py"))
     found = {*naming(root, tests, file), *(path for path in tests if path.stem == f"test_{Path(file).stem}")}
     if not found:
-        for user in naming(root, (root / "kernels").rglob("*.py"), file):
+        for user in naming(root, (root / room).rglob("*.py"), file):
             found.update(naming(root, tests, user.relative_to(root).as_posix()))
     return sorted(path.relative_to(root).as_posix() for path in found)
 

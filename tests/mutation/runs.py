@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-COPIED = ("kernels", "engine", "relayer", "tests")
+COPIED = ("kernels", "engine", "relayer", "bench", "tests")
 """What a copy of the project holds; whatever of it this process has imported, children import from there."""
 _ANSWER = "answer.json"
 
