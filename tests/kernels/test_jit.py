@@ -6,7 +6,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import llvmlite.binding
+import numba
 import numpy as np
 import pytest
 
@@ -111,6 +114,25 @@ def test_cpu_target_follows_numbas_settings(monkeypatch: pytest.MonkeyPatch) -> 
     assert jit.cpu_target() == ("generic", "+x,-y")
     assert jit.has_cpu_feature("x") == (not jit.JIT_DISABLED)
     assert not jit.has_cpu_feature("y")
+
+
+def test_cpu_target_is_the_host_where_numba_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit.config, "CPU_FEATURES", None)
+    host = llvmlite.binding.get_host_cpu_features().flatten()
+    assert jit.cpu_target()[1] == host != ""
+    monkeypatch.setattr(jit, "JIT_DISABLED", False)
+    name = next(feature[1:] for feature in host.split(",") if feature.startswith("+"))
+    assert jit.has_cpu_feature(name)
+
+
+@pytest.mark.parametrize("off", [False, True])
+def test_only_the_jit_prepares_and_needs_a_library(off: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(jit, "JIT_DISABLED", off)
+    monkeypatch.setattr(llvmlite.binding, "load_library_permanently", asked.append)
+    jit.need_runtime_library()
+    jit.prepare(SimpleNamespace(compile=asked.append), 1)  # type: ignore[arg-type]
+    assert asked == ([] if off else ["libgcc_s.so.1", (numba.typeof(1),)])
 
 
 def test_with_the_jit_off_kernels_are_plain_functions() -> None:

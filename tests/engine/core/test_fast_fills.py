@@ -189,6 +189,68 @@ def test_what_is_not_plain_takes_the_long_way(
     assert left.plain == 0
 
 
+LARGEST = 2**57 // (PRICE_MAX * 100)
+"""Largest size of market 0 whose quote takes the short way."""
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "plain"),
+    [
+        ("size", 5, 1),
+        ("template", 2, 0),
+        ("template", 32, 0),
+        ("market", -1, 0),
+        ("market", 3, 0),
+        ("seq", 1, 0),
+        ("seq", 3, 0),
+        ("maker", 0, 0),
+        ("taker", 0, 0),
+        ("maker", -1, 0),
+        ("maker", 2, 0),
+        ("maker", 5, 1),
+        ("maker", 6, 0),
+        ("taker", 6, 0),
+        ("taker", 7, 0),
+        ("size", 0, 0),
+        ("size", 1, 1),
+        ("size", -1, 1),
+        ("size", LARGEST, 1),
+        ("size", LARGEST + 1, 0),
+        ("size", -LARGEST, 1),
+        ("size", -LARGEST - 1, 0),
+        ("price", PRICE_MIN, 1),
+        ("price", PRICE_MIN - 1, 0),
+        ("price", PRICE_MAX, 1),
+        ("price", PRICE_MAX + 1, 0),
+    ],
+)
+def test_a_plain_frame_is_next_known_and_on_scale(field: str, value: int, plain: int) -> None:
+    """Three markets, accounts 1 to 5. What is refused here the long way judges."""
+    fills = fill_of(1, 2, 5, PRICE)
+    assert fills["seq"][0] == 2
+    fills[field] = value
+    books = machine_of(past()).books
+    assert books.quote_by[0, 2] == LARGEST
+    assert fast_fills.is_plain_frame(books, views_of(fills).fill[0]) == plain
+    both_ways(past(), {}, fills)
+
+
+@pytest.mark.parametrize("name", ["account", "market", "mode", "flags", "idx"])
+def test_a_plain_position_is_the_account_s_own_isolated_and_settled(name: str) -> None:
+    position = machine_of(past()).books.positions[1]
+    assert fast_fills.is_plain_position(position, 2, 0, 0) == 1
+    position[name] += 1
+    assert fast_fills.is_plain_position(position, 2, 0, 0) == 0
+
+
+@pytest.mark.parametrize("account", [1023, 1024, 1025, 2**31 - 1, -1])
+def test_an_account_past_the_last_row_is_not_looked_up(account: int) -> None:
+    fills = fill_of(1, 2, 5, PRICE, count=3)
+    fills["maker"][1] = account
+    left, machine = both_ways(past(), {}, fills)
+    assert (left.plain, machine.state.number("refused")) == (2, 1)
+
+
 def test_a_wrong_sequence_stops_no_fill_after_it() -> None:
     fills = fill_of(1, 2, 5, PRICE, count=40)
     fills["seq"][20] += 5
@@ -207,10 +269,11 @@ def test_nearly_all_fills_of_a_market_are_plain() -> None:
     assert machine.state.number("refused") == 0
 
 
-def test_leverage_of_its_own_is_margined_as_the_long_way_does() -> None:
+@pytest.mark.parametrize(("own1", "own2"), [(3, 10), (1, 2)])
+def test_leverage_of_its_own_is_margined_as_the_long_way_does(own1: int, own2: int) -> None:
     script = genesis(deposit_e6=10**12)
     script.fill(1, 2, 100, PRICE)
-    for account, leverage in ((1, 3), (2, 10)):
+    for account, leverage in ((1, own1), (2, own2)):
         script.setting(account, SettingKind.LEVERAGE, leverage)
     left, _ = both_ways(script.frames, {}, fill_of(1, 2, 7, PRICE, count=5))
     assert left.plain == 5
