@@ -34,8 +34,10 @@ class Left(NamedTuple):
 
 
 def apply_short(books: Books, seen: Views, count: int) -> Left:
-    """All frames in one call, as the engine does."""
+    """All frames in one call, as the engine does, over what calls before left in the scratch."""
     scratch = new_scratch(count)
+    scratch.legs_flat[:] = -7
+    scratch.results.view(np.uint8)[:] = 249
     at, n_legs, why = apply_frames(books, seen, scratch, 0, count, 0, 0)
     assert (at, why) == (count, DONE)
     witness, plain = int(books.witness[0]), int(scratch.ahead[1])
@@ -79,7 +81,7 @@ def both_ways(frames: list[bytes], change: dict[str, int], fills: np.ndarray) ->
 
 
 def put(machine: Machine, change: dict[str, int]) -> None:
-    """Numbers into the books by name: `position1.cash` is account 1's, `market.mark` market 0's."""
+    """Numbers into the books by name: `position1.cash` is account 1's, `market.mark` market 0's, `largest.e6` any tier's."""
     books = machine.books
     for name, value in change.items():
         of, field = name.split(".")
@@ -87,6 +89,8 @@ def put(machine: Machine, change: dict[str, int]) -> None:
             books.markets[0][field] = value
         elif of == "meta":
             books.meta[0][field] = value
+        elif of == "largest":
+            books.initial_at[:, 2] = value
         else:
             rows = books.positions if of.startswith("position") else books.accounts
             number = int(of[-1])
@@ -241,6 +245,43 @@ def test_a_plain_position_is_the_account_s_own_isolated_and_settled(name: str) -
     assert fast_fills.is_plain_position(position, 2, 0, 0) == 1
     position[name] += 1
     assert fast_fills.is_plain_position(position, 2, 0, 0) == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"position{n}.{field}" for n in (1, 2) for field in ("cash", "cost_e6", "realised_e6")),
+        *(f"account{n}.free_e6" for n in (1, 2)),
+        *(f"market.{field}" for field in ("sum_cash", "moved_in", "fees_e6", "open_interest")),
+        "meta.house_e6",
+    ],
+)
+def test_a_number_near_a_bound_is_not_plain(name: str) -> None:
+    """Any single one, in a fill that is otherwise: past LIMIT only the long way refuses it."""
+    fills = fill_of(1, 2, 5, PRICE)
+    for value, plain in ((SNUG // 2, 1), (SNUG + 10**13, 0), (LIMIT, 0)):
+        left, _ = both_ways(past(), {name: value}, fills)
+        assert left.plain == plain
+
+
+@pytest.mark.parametrize(("beyond", "plain"), [(0, 1), (1, 0)])
+def test_a_position_is_plain_up_to_its_tier(beyond: int, plain: int) -> None:
+    """105 lots of either side after the fill."""
+    largest = 105 * PRICE * 100 - beyond
+    left, _ = both_ways(past(), {"largest.e6": largest}, fill_of(1, 2, 5, PRICE))
+    assert left.plain == plain
+
+
+@pytest.mark.parametrize(("beyond", "plain"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize(
+    "change", [{"position1.size": 5 - LARGEST, "position1.cash": 10**16}, {"position2.size": LARGEST - 5}]
+)
+def test_either_position_is_plain_up_to_the_largest_size(
+    change: dict[str, int], beyond: int, plain: int
+) -> None:
+    change = {name: value + beyond * (1 if value > 0 else -1) for name, value in change.items()}
+    left, _ = both_ways(past(), change, fill_of(1, 2, 5, PRICE))
+    assert left.plain == plain
 
 
 @pytest.mark.parametrize("account", [1023, 1024, 1025, 2**31 - 1, -1])
