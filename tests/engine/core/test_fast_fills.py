@@ -81,7 +81,8 @@ def both_ways(frames: list[bytes], change: dict[str, int], fills: np.ndarray) ->
 
 
 def put(machine: Machine, change: dict[str, int]) -> None:
-    """Numbers into the books by name: `position1.cash` is account 1's, `market.mark` market 0's, `largest.e6` any tier's."""
+    """Numbers into the books by name: `position1.cash` is account 1's, `market.mark` market 0's, `largest.e6`
+    any tier's."""
     books = machine.books
     for name, value in change.items():
         of, field = name.split(".")
