@@ -121,7 +121,8 @@ def flagged(view: View) -> int:
     slots, accounts = len(view.positions), len(view.accounts)
     ratios, flags = np.zeros(max(slots, accounts, 1), np.int64), np.zeros(max(slots, accounts, 1), np.int8)
     common: Any = view.risk, view.tiers, view.tier_at, ratios, flags
-    marked = sweep.sweep_positions(view.positions, word(0), word(slots), *common)
+    alone: Any = *common, sweep.new_work()
+    marked = sweep.sweep_positions(view.positions, word(0), word(slots), *alone)
     lists = view.positions, view.first, view.members
     return int(marked) + int(sweep.sweep_accounts(view.accounts, word(0), word(accounts), *lists, *common))
 

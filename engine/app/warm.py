@@ -158,7 +158,7 @@ LIQUIDATION: Final = (
     Call(sweep.settle_positions, (POSITIONS, INT, INT, RISK)),
     Call(sweep.list_cross, (POSITIONS, INT, INT, WORDS, WORDS)),
     Call(sweep.account_margin, (INT, POSITIONS, WORDS, INT, INT, *SWEPT)),
-    Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS)),
+    Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS, sweep.new_work())),
     Call(sweep.sweep_accounts, (ACCOUNTS, INT, INT, POSITIONS, WORDS, WORDS, *SWEPT, WORDS, FLAGS)),
     Call(liquidation.order_candidates, (WORDS, WORDS, WORDS)),
     Call(liquidation.close_size, (*(INT,) * 4, *RULES_OF_TIER, *(INT,) * 5)),
