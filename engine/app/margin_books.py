@@ -8,6 +8,7 @@ ones before it had been taken over, as far as insurance goes. The open hour's fu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.common.errors import InputFileError, UsageError
 from engine.follower import Follower
+from engine.journal.segment import list_segments
 from kernels import liquidation, liquidation_price, margin, sweep
 from kernels.liquidation import FULL_BELOW_E6, TARGET_E6
 from kernels.liquidation_price import PRICE_FOUND
@@ -49,7 +51,7 @@ class View:
 def fold(directory: Path) -> Any:
     """The machine after a whole journal at rest. Raises InputFileError, JournalError."""
     journal = directory / "journal" if (directory / "journal").is_dir() else directory
-    if not journal.is_dir():
+    if not journal.is_dir() or not list_segments(journal):
         raise InputFileError(str(directory), "is no directory with a journal")
     follower = Follower(journal, live=False)
     try:
@@ -304,9 +306,18 @@ def lines(told: dict[str, Any]) -> list[str]:
     return out + [_line(row, markets[row["market"]]) for row in told["candidates"]]
 
 
+def _price(value: int | None, places: int) -> str:
+    """A price of so many decimals: at least two of them, and six digits in all, so that cheap coins can be told
+    apart."""
+    if value is None:
+        return "-"
+    shown = Decimal(value).scaleb(-places)
+    return f"{shown:,.{max(2, 5 - shown.adjusted())}f}"
+
+
 def _line(row: dict[str, Any], market: dict[str, Any]) -> str:
-    def scaled(value: int | None, places: int) -> str:
-        return "-" if value is None else f"{value / 10**places:,.{max(places, 0) if places < 3 else 2}f}"
+    def usdc(value_e6: int | None) -> str:
+        return "-" if value_e6 is None else f"{Decimal(value_e6).scaleb(-6):,.2f}"
 
     def coins(lots: int | None) -> str:
         return "-" if lots is None else f"{lots / 10 ** market['size_decimals']:+,.6g}"
@@ -318,8 +329,8 @@ def _line(row: dict[str, Any], market: dict[str, Any]) -> str:
     close = None if row["close_lots"] is None else side * row["close_lots"]
     return (
         f"{row['rank']:>4} {row['account']:>8} {market['symbol']:<10}{row['mode']:<9}{coins(row['size_lots']):>16}"
-        f"{scaled(row['equity_e6'], 6):>16}{scaled(row['maintenance_e6'], 6):>16}{row['ratio_e6'] / 10**6:>9.3f}"
-        f"{coins(close):>16}{scaled(row['closing_fee_e6'], 6):>12}{scaled(row['liquidation_price'], places):>14}"
-        f"{scaled(row['bankruptcy_price'], places):>14}{scaled(row['takeover_cost_e6'], 6):>16}  "
+        f"{usdc(row['equity_e6']):>16}{usdc(row['maintenance_e6']):>16}{row['ratio_e6'] / 10**6:>9.3f}"
+        f"{coins(close):>16}{usdc(row['closing_fee_e6']):>12}{_price(row['liquidation_price'], places):>14}"
+        f"{_price(row['bankruptcy_price'], places):>14}{usdc(row['takeover_cost_e6']):>16}  "
         f"{', '.join(queue) or '-'}{more}"
     )

@@ -12,7 +12,8 @@ import pytest
 
 from engine.app import margin_books
 from engine.app.cli import execute
-from engine.app.margin_books import Candidates, fold, units_of, view_of
+from engine.app.margin_books import Candidates, units_of, view_of
+from engine.common.errors import InputFileError
 from engine.core.apply import Machine
 from kernels.frames import SettingKind, TransferKind
 from tests.engine.core.builders import PRICE, Script, genesis, views
@@ -177,7 +178,16 @@ def test_wrong_arguments_are_one_line(
     assert told.count("\n") == 1 and word in told
 
 
-def test_an_empty_journal_holds_nothing(tmp_path: Path) -> None:
-    (tmp_path / "journal").mkdir()
-    assert margin_books.report(tmp_path, 0, 0, 0)["candidates"] == []
-    assert fold(tmp_path).state.number("positions") == 0
+@pytest.mark.parametrize("inside", ["", "journal"])
+def test_a_directory_without_a_journal_is_not_an_exchange_without_risk(inside: str, tmp_path: Path) -> None:
+    (tmp_path / inside).mkdir(exist_ok=True)
+    with pytest.raises(InputFileError, match="no directory with a journal"):
+        margin_books.report(tmp_path, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "text"),
+    [(None, 4, "-"), (668_914_500, 4, "66,891.45"), (50_123_456, 8, "0.501235"), (1_234, 8, "0.0000123400")],
+)
+def test_prices_of_cheap_coins_can_be_told_apart(value: int | None, places: int, text: str) -> None:
+    assert margin_books._price(value, places) == text
