@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.app.prices import symbol_of
 from engine.common.errors import InputFileError, UsageError
 from engine.follower import Follower
 from engine.journal.segment import list_segments
@@ -248,12 +249,6 @@ class Candidates:
             {"account": int(rows[order[k]]["account"]), "lots": int(dsizes[k]), "dcash_e6": int(dcashes[k])}
             for k in range(int(used))
         ]
-
-
-def symbol_of(market: Any) -> str:
-    """The name of a MARKET row."""
-    text = b"".join(int(market[name]).to_bytes(8, "little", signed=True) for name in ("symbol0", "symbol1"))
-    return text.rstrip(b"\0").decode("ascii", "replace")
 
 
 def report(directory: Path, move_e6: int, liquidation_e9: int, reserve_e12: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Fills as nearly all of them are, booked in a third of the instructions.
+"""Fills as nearly all of them are, booked in far fewer instructions than `engine.core.booking` takes.
 
 `book_run` books fill after fill until one is not plain: of an unknown account, one with cross margin or
 funding due, a new position, a self-trade, a close with a deficit, a size past its tier, a number near a bound, a
 side below zero, a price off the band. That one and every refusal are `engine.core.booking`'s, whose answers
-these are, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
+these are too, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
 plain.
 
 Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those.
