@@ -1,9 +1,10 @@
 """Exact division a column at a time: eight lanes of a vector unit instead of one multiplier.
 
 A float64 quotient only guesses; integers decide. Where the guess is below 2**62 it is off by less than 3,100
-(six roundings of 2**-53 each, and the fraction), so that what is left, a*b + c - guess*divisor, is below
-2**51 * 3,100 < 2**63 in magnitude and exact in 64 wrapping bits, whatever the product was. A second guess from
-what is left is off by less than one, and a look at the remainder's bounds settles it. Written without a branch,
+(six roundings of 2**-53 each, and the fraction), and by 2**11 / divisor more where c cancels much of a*b. So what
+is left, a*b + c - guess*divisor, is below 2**51 * 3,100 + 2**11 < 2**63 in magnitude and exact in 64 wrapping
+bits, whatever the product was. A second guess from what is left is off by less than one, and a look at the
+remainder's bounds settles it: how a machine rounds floats never shows in an answer. Written without a branch,
 for loops that the compiler turns into vector code: a product and its division then take a seventh of the time.
 """
 
