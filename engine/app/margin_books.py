@@ -50,11 +50,14 @@ class View:
 
 
 def fold(directory: Path) -> Any:
-    """The machine after a whole journal at rest. Raises InputFileError, JournalError."""
+    """The machine after all of a journal that its engine says is durable, else after its last whole group.
+
+    Raises InputFileError, JournalError: damage before the durable end is never taken for the end.
+    """
     journal = directory / "journal" if (directory / "journal").is_dir() else directory
     if not journal.is_dir() or not list_segments(journal):
         raise InputFileError(str(directory), "is no directory with a journal")
-    follower = Follower(journal, live=False)
+    follower = Follower(journal, live=(journal / "head").is_file())
     try:
         while follower.poll() is not None:
             continue
@@ -293,7 +296,10 @@ def lines(told: dict[str, Any]) -> list[str]:
             f"{told['not_told']} units cannot be valued: a mark is unknown or a number past its bounds"
         )
     if not told["candidates"]:
-        return [*out, "nothing would be liquidated"]
+        return [
+            *out,
+            "nothing else would be liquidated" if told["not_told"] else "nothing would be liquidated",
+        ]
     out.append(
         f"{'':>4} {'account':>8} {'market':<10}{'mode':<9}{'size':>16}{'equity':>16}{'needs':>16}{'ratio':>9}"
         f"{'close':>16}{'fee':>12}{'liq. price':>14}{'bankrupt at':>14}{'insurance pays':>16}  deleverage"
