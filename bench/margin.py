@@ -22,6 +22,7 @@ from kernels.room import (
 from kernels.sweep import (
     FLAG_LIQUIDATABLE,
     list_cross,
+    new_work,
     settle_positions,
     sweep_accounts,
     sweep_positions,
@@ -36,6 +37,7 @@ MODEL_ROWS = 5_000
 NUMPY_BLOCK = 1 << 16
 CALM_BPS, ROUGH_BPS = 1.0, 20.0
 ROUNDS = 5
+_WORK = new_work()
 
 
 def _million_per_s(count: int, seconds: float) -> float:
@@ -45,7 +47,8 @@ def _million_per_s(count: int, seconds: float) -> float:
 def _full(books: Books, risk: NDArray[np.void], ratios: NDArray[np.int64], flags: NDArray[np.int8]) -> int:
     """Sweep every position of the books at `risk`."""
     count = len(books.positions)
-    return int(sweep_positions(books.positions, 0, count, risk, books.tiers, books.tier_at, ratios, flags))
+    table = (books.tiers, books.tier_at)
+    return int(sweep_positions(books.positions, 0, count, risk, *table, ratios, flags, _WORK))
 
 
 def full_sweep(books: Books, slow_rows: int, checked_rows: int) -> Iterator[Budget]:

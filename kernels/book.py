@@ -10,7 +10,6 @@ from kernels.int128 import (
     by_constant,
     mul_add128,
     mul_add_divmod,
-    mul_div_ceil,
     mul_div_ceil_by,
     mul_div_floor,
     mul_div_half_even,
@@ -21,9 +20,7 @@ from kernels.layouts import LIMIT, NOTIONAL_LIMIT_E6, PRICE_MAX
 from kernels.types import Record
 
 FEE_ONE = 1_000_000_000
-RATE_ONE = 1_000_000_000_000
 _FEE_D, _FEE_RECIPROCAL, _FEE_SHIFT = by_constant(FEE_ONE)
-_RATE_D, _RATE_RECIPROCAL, _RATE_SHIFT = by_constant(RATE_ONE)
 
 
 @kernel
@@ -49,40 +46,19 @@ def quote_of(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int
 
 
 @kernel
-def value_floor(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int, int]:
-    """(size * price in 1e-6 USDC rounded down, ok): what equity counts."""
-    return mul_div_floor(size * quote_mul, price, quote_div)
-
-
-@kernel
 def fee_of(quote_e6: int, rate_e9: int) -> tuple[int, int]:
     """(fee in 1e-6 USDC, ok) on |quote|: up, so a rebate (negative rate) is rounded down in size."""
     return mul_div_ceil_by(abs(quote_e6), rate_e9, _FEE_D, _FEE_RECIPROCAL, _FEE_SHIFT)
 
 
 @kernel
-def share_of(notional_e6: int, rate_e12: int) -> tuple[int, int]:
-    """(notional_e6 * rate, ok), rounded up: what a margin rate asks of a notional."""
-    return mul_div_ceil_by(notional_e6, rate_e12, _RATE_D, _RATE_RECIPROCAL, _RATE_SHIFT)
-
-
-@kernel
 def worth_of(size: int, price: int, quote_mul: int, quote_div: int) -> tuple[int, int, int]:
-    """(worth_e6 rounded down, notional_e6 rounded up, ok) of `size`: `value_floor` of it and the value of
-    |size| that `requirement` starts from, by one division."""
+    """(worth_e6, notional_e6, ok) of `size`, by one division: its value rounded down, which equity counts, and
+    that of |size| rounded up, which requirements start from."""
     worth, rest, ok = mul_add_divmod(size * quote_mul, price, 0, quote_div)
     if size < 0:
         return worth, -worth, ok
     return worth, worth + (1 if rest > 0 else 0), ok
-
-
-@kernel
-def requirement(size: int, price: int, rate_e12: int, quote_mul: int, quote_div: int) -> tuple[int, int]:
-    """(margin in 1e-6 USDC that a position needs at `price` and `rate_e12`, ok), rounded up."""
-    value, ok = mul_div_ceil(abs(size) * quote_mul, price, quote_div)
-    if ok == 0:
-        return 0, 0
-    return share_of(value, rate_e12)
 
 
 @kernel

@@ -28,7 +28,8 @@ LIMIT = 1 << 61
 NOTIONAL_LIMIT_E6 = 1 << 60
 """No position is worth more than this (N below) at the largest on-scale price; `size_max` of a market follows.
 
-Why nothing wraps in engine/core/{booking,accounts,cross,prices,funding}.py: int64 ends at 4L = 8N.
+Why nothing wraps in engine/core/{booking,legs,accounts,cross,prices,funding}.py: int64 ends at 4L = 8N.
+engine/core/fast_fills.py books only what lies far within these bounds (SNUG there).
 
 1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
    Quote, worth (down) and notional (up) are at most N, an integer, in any rounding. Fee rates are below 1 and

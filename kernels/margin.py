@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.book import within
+from kernels.columns import inverse_of
 from kernels.int128 import divmod128, mul_add128, mul_div_ceil
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, MAX_TIERS
@@ -44,6 +45,8 @@ RISK = np.dtype(
         ("quote_magic", "<i8"),
         ("quote_shift", "<i8"),
         ("quote_mul", "<i8"),
+        ("scale_inverse", "<f8"),  # for `columns.lane`, which only guesses by them
+        ("quote_inverse", "<f8"),
     ]
 )
 """What a sweep reads of a market. Written by `put_risk` only, which keeps what is derived in step."""
@@ -78,6 +81,7 @@ def put_risk(
     row["quote_mul"] = quote_mul
     row["quote_div"] = quote_div
     row["quote_magic"], row["quote_shift"] = magic_of(quote_div)
+    row["scale_inverse"], row["quote_inverse"] = inverse_of(scale), inverse_of(quote_div)
 
 
 @kernel

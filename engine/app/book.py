@@ -58,7 +58,6 @@ def command(
     table = _Table(rebuilt, notional, index, rule, every, Minutes(min_votes))
     checked = differing = 0
     first = ""
-    click.echo(_HEADER)
     for event, check in rebuild(files, rebuilt):
         if check is None:
             table.see(event)
@@ -101,7 +100,10 @@ class _Table:
             self._second = second
             premium = self._votes(second) if self._rule == "dydx" else ""
             if second // self._every != before // self._every:
-                click.echo(self._line(second, premium))
+                line = self._line(second, premium)
+                if before == 0:  # not before: what is wrong with a file is told in one line
+                    click.echo(_HEADER)
+                click.echo(line)
 
     def _line(self, second: int, premium: str) -> str:
         rebuilt, book = self._rebuilt, self._rebuilt.book

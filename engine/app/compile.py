@@ -25,7 +25,7 @@ def command() -> None:
             click.echo(f"\rgodark: compiling kernels: {done} of {of} ", err=True, nl=False)
 
     if not warm:
-        click.echo("godark: compiling kernels (about 20 s, once) ...", err=True, nl=not shown)
+        click.echo("godark: compiling kernels (about a minute, once) ...", err=True, nl=not shown)
     from engine.app.warm import compile_everything
 
     compile_everything(progress)

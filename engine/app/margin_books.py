@@ -8,14 +8,17 @@ ones before it had been taken over, as far as insurance goes. The open hour's fu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.app.prices import symbol_of
 from engine.common.errors import InputFileError, UsageError
 from engine.follower import Follower
+from engine.journal.segment import list_segments
 from kernels import liquidation, liquidation_price, margin, sweep
 from kernels.liquidation import FULL_BELOW_E6, TARGET_E6
 from kernels.liquidation_price import PRICE_FOUND
@@ -47,11 +50,14 @@ class View:
 
 
 def fold(directory: Path) -> Any:
-    """The machine after a whole journal at rest. Raises InputFileError, JournalError."""
+    """The machine after all of a journal that its engine says is durable, else after its last whole group.
+
+    Raises InputFileError, JournalError: damage before the durable end is never taken for the end.
+    """
     journal = directory / "journal" if (directory / "journal").is_dir() else directory
-    if not journal.is_dir():
+    if not journal.is_dir() or not list_segments(journal):
         raise InputFileError(str(directory), "is no directory with a journal")
-    follower = Follower(journal, live=False)
+    follower = Follower(journal, live=(journal / "head").is_file())
     try:
         while follower.poll() is not None:
             continue
@@ -121,7 +127,8 @@ def flagged(view: View) -> int:
     slots, accounts = len(view.positions), len(view.accounts)
     ratios, flags = np.zeros(max(slots, accounts, 1), np.int64), np.zeros(max(slots, accounts, 1), np.int8)
     common: Any = view.risk, view.tiers, view.tier_at, ratios, flags
-    marked = sweep.sweep_positions(view.positions, word(0), word(slots), *common)
+    alone: Any = *common, sweep.new_work()
+    marked = sweep.sweep_positions(view.positions, word(0), word(slots), *alone)
     lists = view.positions, view.first, view.members
     return int(marked) + int(sweep.sweep_accounts(view.accounts, word(0), word(accounts), *lists, *common))
 
@@ -247,12 +254,6 @@ class Candidates:
         ]
 
 
-def symbol_of(market: Any) -> str:
-    """The name of a MARKET row."""
-    text = b"".join(int(market[name]).to_bytes(8, "little", signed=True) for name in ("symbol0", "symbol1"))
-    return text.rstrip(b"\0").decode("ascii", "replace")
-
-
 def report(directory: Path, move_e6: int, liquidation_e9: int, reserve_e12: int) -> dict[str, Any]:
     """What would be liquidated in the books of a data directory. Raises InputFileError, JournalError, UsageError."""
     if not -MOVE_ONE < move_e6 <= 10 * MOVE_ONE:
@@ -295,7 +296,10 @@ def lines(told: dict[str, Any]) -> list[str]:
             f"{told['not_told']} units cannot be valued: a mark is unknown or a number past its bounds"
         )
     if not told["candidates"]:
-        return [*out, "nothing would be liquidated"]
+        return [
+            *out,
+            "nothing else would be liquidated" if told["not_told"] else "nothing would be liquidated",
+        ]
     out.append(
         f"{'':>4} {'account':>8} {'market':<10}{'mode':<9}{'size':>16}{'equity':>16}{'needs':>16}{'ratio':>9}"
         f"{'close':>16}{'fee':>12}{'liq. price':>14}{'bankrupt at':>14}{'insurance pays':>16}  deleverage"
@@ -303,9 +307,18 @@ def lines(told: dict[str, Any]) -> list[str]:
     return out + [_line(row, markets[row["market"]]) for row in told["candidates"]]
 
 
+def _price(value: int | None, places: int) -> str:
+    """A price of so many decimals: at least two of them, and six digits in all, so that cheap coins can be told
+    apart."""
+    if value is None:
+        return "-"
+    shown = Decimal(value).scaleb(-places)
+    return f"{shown:,.{max(2, 5 - shown.adjusted())}f}"
+
+
 def _line(row: dict[str, Any], market: dict[str, Any]) -> str:
-    def scaled(value: int | None, places: int) -> str:
-        return "-" if value is None else f"{value / 10**places:,.{max(places, 0) if places < 3 else 2}f}"
+    def usdc(value_e6: int | None) -> str:
+        return "-" if value_e6 is None else f"{Decimal(value_e6).scaleb(-6):,.2f}"
 
     def coins(lots: int | None) -> str:
         return "-" if lots is None else f"{lots / 10 ** market['size_decimals']:+,.6g}"
@@ -317,8 +330,8 @@ def _line(row: dict[str, Any], market: dict[str, Any]) -> str:
     close = None if row["close_lots"] is None else side * row["close_lots"]
     return (
         f"{row['rank']:>4} {row['account']:>8} {market['symbol']:<10}{row['mode']:<9}{coins(row['size_lots']):>16}"
-        f"{scaled(row['equity_e6'], 6):>16}{scaled(row['maintenance_e6'], 6):>16}{row['ratio_e6'] / 10**6:>9.3f}"
-        f"{coins(close):>16}{scaled(row['closing_fee_e6'], 6):>12}{scaled(row['liquidation_price'], places):>14}"
-        f"{scaled(row['bankruptcy_price'], places):>14}{scaled(row['takeover_cost_e6'], 6):>16}  "
+        f"{usdc(row['equity_e6']):>16}{usdc(row['maintenance_e6']):>16}{row['ratio_e6'] / 10**6:>9.3f}"
+        f"{coins(close):>16}{usdc(row['closing_fee_e6']):>12}{_price(row['liquidation_price'], places):>14}"
+        f"{_price(row['bankruptcy_price'], places):>14}{usdc(row['takeover_cost_e6']):>16}  "
         f"{', '.join(queue) or '-'}{more}"
     )

@@ -5,7 +5,8 @@ Every function checks first and writes after: a refusal (non-zero return) leaves
 
 from __future__ import annotations
 
-from engine.core.booking import (
+from engine.core.cross import bears_more, draw_refusal, leverage_of
+from engine.core.legs import (
     Held,
     Leg,
     commit_leg,
@@ -20,7 +21,6 @@ from engine.core.booking import (
     write_leg,
     write_sums,
 )
-from engine.core.cross import bears_more, draw_refusal, leverage_of
 from engine.core.outputs import emit_account_state, emit_assigned
 from engine.core.state import Books
 from engine.core.views import Scratch

@@ -1,9 +1,9 @@
-"""Fills as nearly all of them are, booked in a third of the instructions.
+"""Fills as nearly all of them are, booked in far fewer instructions than `engine.core.booking` takes.
 
 `book_run` books fill after fill until one is not plain: of an unknown account, one with cross margin or
 funding due, a new position, a self-trade, a close with a deficit, a size past its tier, a number near a bound, a
 side below zero, a price off the band. That one and every refusal are `engine.core.booking`'s, whose answers
-these are, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
+these are too, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
 plain.
 
 Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those.
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.core.booking import off_band, who_of
+from engine.core.booking import off_band
+from engine.core.legs import who_of
 from engine.core.state import Books
 from engine.core.views import RING, Scratch, Views
 from kernels.book import FEE_ONE
@@ -56,7 +57,10 @@ class Side(NamedTuple):
 
 @kernel
 def slot_ahead(books: Books, account: int, market: int) -> int:
-    """Slot of (account, market), or -1, and a fetch of the position there. Any frame's words may be asked for."""
+    """Slot of (account, market), or -1, and a fetch of the position there.
+
+    Asked for the words of any frame: an answer for a market outside 0 .. 255 means nothing, and nobody reads it.
+    """
     if at(account) >= at(len(books.accounts)):
         return EMPTY
     slot = near_position(books.near, account, market)
@@ -97,8 +101,9 @@ def is_plain_frame(books: Books, fill: Record) -> int:
         return 0
     if min(maker, taker) < 1 or max(maker, taker) >= meta["accounts"] or maker == taker:
         return 0
-    size, price = fill["size"], fill["price"]
-    if size == 0 or abs(size) > books.quote_by[at(m), 2] or price < PRICE_MIN or price > PRICE_MAX:
+    size, price, largest = fill["size"], fill["price"], books.quote_by[at(m), 2]
+    # Not by abs(size): that of the least int64 is negative.
+    if size == 0 or size > largest or size < -largest or price < PRICE_MIN or price > PRICE_MAX:
         return 0
     return 1
 
@@ -109,6 +114,14 @@ def is_plain_position(position: Record, account: int, market: int, index_e6: int
     own = wide(position["account"]) == account and wide(position["market"]) == market
     plain = wide(position["mode"]) | wide(position["flags"])
     return 1 if own and plain == 0 and position["idx"] == index_e6 else 0
+
+
+@kernel
+def plain_quote(size: int, lot_e6: int, divisor: int, by: Words) -> int:
+    """`quote_of` of |size| lots of lot_e6 / divisor each: nearest, ties to even. by: the market's quote_by."""
+    quote, rest = quotient_by(abs(size) * lot_e6, divisor, by[0], by[1])
+    over = rest - (divisor - rest)
+    return quote + (1 if over + (quote & 1) > 0 else 0)
 
 
 @kernel
@@ -123,7 +136,8 @@ def plan_side(
     lot_e6: int,
     by: Words,
 ) -> Side:
-    """One side of a fill. quote: signed cost of dsize in 1e-6 USDC; lot_e6: reference price * quote_mul."""
+    """One side of a fill. quote: signed cost of dsize in 1e-6 USDC; fee: of it, negative if a rebate;
+    lot_e6: reference price * quote_mul; by: the market's quote_by."""
     old, old_cost = position["size"], position["cost_e6"]
     size = old + dsize
     dcash = -quote - fee
@@ -140,6 +154,8 @@ def plan_side(
     transfer = max(0, min(short, free)) if opens or not less else 0
     transfer = transfer if size != 0 else -cash
     doubt = cash if size == 0 else (asked[2] - notional) >> 63
+    # Of the cash before the transfer, which could lift a hopeless one among the plain, never past 2 * SNUG.
+    doubt |= snug(cash)
 
     # A reduction takes out its share of the cost; a flip leaves its share of the quote.
     whole = old_cost if less else quote
@@ -151,7 +167,7 @@ def plan_side(
         cost, realised = old_cost + quote, position["realised_e6"]
 
     cash, free = cash + transfer, free - transfer
-    doubt |= snug(cash) | snug(free) | snug(cost) | snug(realised)
+    doubt |= snug(free) | snug(cost) | snug(realised)
     return Side(doubt | (cash + worth), size, cash, cost, realised, free, dcash, transfer, fee)
 
 
@@ -187,8 +203,24 @@ def write_side(
 
 
 @kernel
+def count_plain(books: Books, fill: Record, result: Record) -> int:
+    """What `begin_frame` and `finish_frame` do of a booked fill, but for the witness. Returns its ordinal."""
+    meta = books.meta[0]
+    ordinal = meta["ordinal"] + 1
+    meta["ordinal"] = ordinal
+    meta["booked"] += 1
+    books.sources[at(wide(fill["source"]))]["last_seq"] = fill["seq"]
+    result["refusal"], result["legs"], result["boundary"] = 0, 2, 0
+    return ordinal
+
+
+@kernel
 def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n_legs: int) -> int:
-    """Book fill `i` if it is plain: 1, its result at `row` and its legs at n_legs, n_legs + 1. Else 0."""
+    """Book fill `i` if it is plain: 1, its result at `row` and its legs at n_legs, n_legs + 1. Else 0.
+
+    What is left out of `apply_fill` is zero here: funding, covers, and what both sides together change in the
+    sums of sizes, of remainders and of size * idx.
+    """
     if is_plain_frame(books, fill) == 0:
         return 0
     k = at(2 * i % RING)
@@ -213,9 +245,7 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
         return 0
     maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
     taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
-    quote, rest = quotient_by(abs(size) * (price * market["quote_mul"]), market["quote_div"], by[0], by[1])
-    over = rest - (market["quote_div"] - rest)
-    quote += 1 if over + (quote & 1) > 0 else 0
+    quote = plain_quote(size, price * market["quote_mul"], market["quote_div"], by)
     fee0, lost0 = mul_add_wraps(quote, maker_e9, FEE_ONE - 1)
     fee1, lost1 = mul_add_wraps(quote, taker_e9, FEE_ONE - 1)
     fee0, fee1 = fee0 // FEE_ONE, fee1 // FEE_ONE
@@ -238,12 +268,7 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
 
     market["sum_cash"], market["moved_in"], market["fees_e6"] = sum_cash, moved_in, market_fees
     market["open_interest"], meta["house_e6"] = open_interest, house
-    ordinal = meta["ordinal"] + 1
-    meta["ordinal"] = ordinal
-    meta["booked"] += 1
-    books.sources[at(wide(fill["source"]))]["last_seq"] = fill["seq"]
-    result = scratch.results[at(row)]
-    result["refusal"], result["legs"], result["boundary"] = 0, 2, 0
+    ordinal = count_plain(books, fill, scratch.results[at(row)])
     crc0 = write_side(books, scratch, n_legs, ordinal, who_of(maker, m, LEG_MAKER), position0, maker, side0)
     crc1 = write_side(
         books, scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), position1, taker, side1

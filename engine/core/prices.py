@@ -8,7 +8,7 @@ halts until an operator's correction. A market that starts again waits for fresh
 
 from __future__ import annotations
 
-from engine.core.booking import known_market
+from engine.core.legs import known_market
 from engine.core.outputs import set_market_state
 from engine.core.state import Books
 from kernels.frames import ObservationKind, Refusal

@@ -50,7 +50,7 @@ def test_a_wrong_answer_is_told(wrong: str, monkeypatch: pytest.MonkeyPatch) -> 
 
     def off_by_one(*args: object) -> int:
         marked = real(*args)
-        args[-2 if wrong == "ratio" else -1][3] += 1  # type: ignore[index]
+        args[-3 if wrong == "ratio" else -2][3] += 1  # type: ignore[index]
         return marked
 
     monkeypatch.setattr(margin, "sweep_positions", off_by_one)

@@ -23,7 +23,7 @@ def budgets() -> list[Budget]:
 
 
 def test_runs_and_checks_its_answers(budgets: list[Budget]) -> None:
-    goals = ["≤ 2.1", "≤ 2.1", "≥ 200", "≥ 20000000", "≤ 1.4", "≥ 20", "≤ 20", "≥ 5000000"]
+    goals = ["≤ 2.1", "≤ 2.1", "≤ 2.1", "≥ 200", "≥ 200", "≥ 20000000", "≤ 1.4", "≥ 20", "≤ 20", "≥ 5000000"]
     assert [b.goal for b in budgets] == goals
     assert all(b.answer_checked and b.figure > 0 for b in budgets)
     assert all(ratio > 0 for b in budgets for ratio in b.ratios.values())
@@ -36,6 +36,11 @@ def test_says_how_wrong_the_fast_ways_are(budgets: list[Budget]) -> None:
 
 def test_a_wrong_product_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pricing, "_exact", pricing._wrapping)
+    assert not any(b.answer_checked for b in pricing.multiply_divide(256, 64))
+
+
+def test_a_wrong_column_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pricing, "mul_div_floor_column", pricing._wrapping)
     assert not any(b.answer_checked for b in pricing.multiply_divide(256, 64))
 
 

@@ -76,14 +76,33 @@ def test_positions_against_the_twin(
     positions, table = position_rows(rows), tier_rows(tiers)
     ratios, flags = np.full(len(rows), 7, np.int64), np.full(len(rows), 7, np.int8)
     index = tier_index(table)
-    marked = run(
-        sweep.sweep_positions, positions, 0, len(rows), risk_rows(given_markets), table, index, ratios, flags
-    )
+    risk, work = risk_rows(given_markets), sweep.new_work()
+    marked = run(sweep.sweep_positions, positions, 0, len(rows), risk, table, index, ratios, flags, work)
     for slot, (_, market, mode, holding) in enumerate(rows):
         margin = model.position_margin(holding, given_markets[market], tiers)
         wanted = (RATIO_MAX_E6, FLAG_CROSS) if mode else (ratio_of(margin), flag_of(margin))
         assert (ratios[slot], flags[slot]) == wanted
     assert marked == (flags == FLAG_LIQUIDATABLE).sum()
+
+
+@given(books(), tables(), st.integers(1, 3 * sweep.BLOCK), st.integers(0, 2 * sweep.BLOCK))
+def test_blocks_say_what_each_position_says(
+    world: tuple[list[Market], list[Row], list[int]], tiers: list[Tier], count: int, start: int
+) -> None:
+    """By columns or one by one, wherever a block begins, in scratch that another block has used."""
+    given_markets, rows, _ = world
+    if not rows:
+        return
+    positions, table = np.resize(position_rows(rows), count), tier_rows(tiers)
+    index, risk, work = tier_index(table), risk_rows(given_markets), sweep.new_work()
+    work.numbers[:] = -1
+    start = min(start, count)
+    columns, each = ((np.full(count, 7, np.int64), np.full(count, 7, np.int8)) for _ in range(2))
+    run(sweep.sweep_positions, positions, start, count, risk, table, index, *columns, work)
+    for slot in range(start, count):
+        run(sweep.sweep_one, positions, slot, risk, table, index, *each)
+    for ours, theirs in zip(columns, each, strict=True):
+        assert ours.tolist() == theirs.tolist()
 
 
 @given(books(), tables())
@@ -135,7 +154,8 @@ def test_numbers_past_their_bounds_are_flagged_not_valued(field: str, value: int
     table = tier_rows(PUBLISHED)
     ratios, flags = np.zeros(1, np.int64), np.zeros(1, np.int8)
     index = tier_index(table)
-    assert run(sweep.sweep_positions, positions, 0, 1, risk_rows([market]), table, index, ratios, flags) == 1
+    given_arrays = positions, 0, 1, risk_rows([market]), table, index, ratios, flags, sweep.new_work()
+    assert run(sweep.sweep_positions, *given_arrays) == 1
     assert flags[0] == FLAG_FAULT
 
 

@@ -75,3 +75,17 @@ def test_the_middle_of_the_impact_prices(tmp_path: Path, capsys: pytest.CaptureF
     for notional, shown in (("4", "5.50000000 %"), ("90", " -")):
         assert execute(["book", file, "--premium", "mid", "--index", "10.0", "--notional", notional]) == 0
         assert capsys.readouterr().out.splitlines()[1].endswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["absent"], "cannot be read"), (["FILE", "--index", "x"], "'x' is not a decimal number")],
+)
+def test_what_is_wrong_is_one_line_and_no_table_is_begun(
+    arguments: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(write(tmp_path, SNAPSHOT))
+    assert execute(["book", *(file if part == "FILE" else part for part in arguments)]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1 and word in told.err

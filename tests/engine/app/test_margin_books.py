@@ -13,7 +13,11 @@ import pytest
 from engine.app import margin_books
 from engine.app.cli import execute
 from engine.app.margin_books import Candidates, fold, units_of, view_of
+from engine.common.errors import InputFileError, JournalDamaged
 from engine.core.apply import Machine
+from engine.follower import Follower
+from engine.journal.head import HeadPage
+from engine.journal.segment import list_segments
 from kernels.frames import SettingKind, TransferKind
 from tests.engine.core.builders import PRICE, Script, genesis, views
 from tests.relayer.verify.material import write_journal
@@ -177,7 +181,44 @@ def test_wrong_arguments_are_one_line(
     assert told.count("\n") == 1 and word in told
 
 
-def test_an_empty_journal_holds_nothing(tmp_path: Path) -> None:
-    (tmp_path / "journal").mkdir()
-    assert margin_books.report(tmp_path, 0, 0, 0)["candidates"] == []
-    assert fold(tmp_path).state.number("positions") == 0
+@pytest.mark.parametrize("inside", ["", "journal"])
+def test_a_directory_without_a_journal_is_not_an_exchange_without_risk(inside: str, tmp_path: Path) -> None:
+    (tmp_path / inside).mkdir(exist_ok=True)
+    with pytest.raises(InputFileError, match="no directory with a journal"):
+        margin_books.report(tmp_path, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "places", "text"),
+    [(None, 4, "-"), (668_914_500, 4, "66,891.45"), (50_123_456, 8, "0.501235"), (1_234, 8, "0.0000123400")],
+)
+def test_prices_of_cheap_coins_can_be_told_apart(value: int | None, places: int, text: str) -> None:
+    assert margin_books._price(value, places) == text
+
+
+def test_damage_before_the_durable_end_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    """A journal that breaks off early would show fewer positions, and none of the later ones at risk."""
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    write_journal(journal)
+    whole = fold(tmp_path).state.number("ordinal")
+    reader = Follower(journal, live=False)
+    while reader.poll() is not None:
+        continue
+    head = HeadPage(journal / "head", create=True)
+    head.row["durable"] = reader.position
+    reader.close()
+    assert fold(tmp_path).state.number("ordinal") == whole
+    segment = list_segments(journal)[0].path
+    raw = bytearray(segment.read_bytes())
+    raw[64 * 300 + 20] ^= 1
+    segment.write_bytes(raw)
+    with pytest.raises(JournalDamaged, match="before the durable end"):
+        fold(tmp_path)
+
+
+def test_what_cannot_be_valued_is_not_passed_over_in_silence() -> None:
+    told: dict[str, Any] = {"ordinal": 7, "positions": 2, "insurance_e6": 0, "move_e6": 0, "candidates": []}
+    told |= {"markets": [], "not_told": 2}
+    assert margin_books.lines(told)[-1] == "nothing else would be liquidated"
+    assert margin_books.lines(told | {"not_told": 0})[-1] == "nothing would be liquidated"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine.core import booking
 from engine.core.apply import Machine
-from engine.core.booking import Held, Leg, Sums
+from engine.core.legs import Held, Leg, Sums
 from engine.core.state import Books
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN

@@ -16,12 +16,13 @@ from engine.core.apply import DONE, Machine, apply_frames
 from engine.core.fast_fills import NEAR, SNUG
 from engine.core.state import Books
 from engine.core.views import Views, new_scratch, views_of
-from kernels.frames import FILL, SettingKind
+from kernels.frames import FILL, ObservationKind, SettingKind, Template, TransferKind
 from kernels.layouts import ACCOUNT_CROSS, LIMIT, PRICE_MAX, PRICE_MIN
-from tests.engine.core.builders import PRICE, Script, array_of, genesis, views
+from tests.engine.core.builders import HOUR_NS, PRICE, SCALES, Script, array_of, genesis, views
 from tests.engine.core.twins import differences
 
 FAR_AHEAD = 1 << 40
+EXPOS = [lot_exp - price_exp for price_exp, lot_exp in SCALES]
 
 
 class Left(NamedTuple):
@@ -194,103 +195,125 @@ def test_what_is_not_plain_takes_the_long_way(
     assert left.plain == 0
 
 
-LARGEST = 2**57 // (PRICE_MAX * 100)
-"""Largest size of market 0 whose quote takes the short way."""
+@pytest.mark.parametrize("size", [-(2**63), 2**63 - 1, 1 - 2**63, -(2**37) - 1, 2**37 + 1])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_size_off_scale_is_refused_even_where_both_sides_are_empty(size: int, left: int) -> None:
+    """The absolute value of the least int64 is negative: it once divided by zero, which ends the process."""
+    change = {"position1.size": -left, "position2.size": left}
+    short, machine = both_ways(past(), change, fill_of(1, 2, size, PRICE))
+    assert short.plain == 0
+    assert machine.state.number("refused") == 1
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "plain"),
-    [
-        ("size", 5, 1),
-        ("template", 2, 0),
-        ("template", 32, 0),
-        ("market", -1, 0),
-        ("market", 3, 0),
-        ("seq", 1, 0),
-        ("seq", 3, 0),
-        ("maker", 0, 0),
-        ("taker", 0, 0),
-        ("maker", -1, 0),
-        ("maker", 2, 0),
-        ("maker", 5, 1),
-        ("maker", 6, 0),
-        ("taker", 6, 0),
-        ("taker", 7, 0),
-        ("size", 0, 0),
-        ("size", 1, 1),
-        ("size", -1, 1),
-        ("size", LARGEST, 1),
-        ("size", LARGEST + 1, 0),
-        ("size", -LARGEST, 1),
-        ("size", -LARGEST - 1, 0),
-        ("price", PRICE_MIN, 1),
-        ("price", PRICE_MIN - 1, 0),
-        ("price", PRICE_MAX, 1),
-        ("price", PRICE_MAX + 1, 0),
-    ],
+@pytest.mark.parametrize("missing", [LIMIT, LIMIT - 10**12, LIMIT // 2])
+def test_a_balance_does_not_hide_a_cash_past_its_bound(missing: int) -> None:
+    """Cash of -L and a balance of L: the transfer would bring both back among the plain numbers."""
+    change = {"position2.cash": -missing, "account2.free_e6": missing}
+    left, machine = both_ways(past(), change, fill_of(1, 2, 5, PRICE))
+    assert left.plain == 0
+    assert machine.state.number("refused") == (1 if missing == LIMIT else 0)
+
+
+def mixed(script: Script, k: int, what: int, size: int) -> None:
+    """The `k`-th frame of a stream: mostly fills between few accounts, else anything that may stand among them."""
+    maker, taker, market = 1 + k % 4, 1 + (k + 1 + abs(size) % 3) % 4, k // 4 % 3
+    if what == 0:
+        script.seconds(1)
+    elif what == 1:
+        script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)
+    elif what == 2:
+        script.deposit(maker, 10**9 + abs(size))
+    elif what == 3:
+        script.setting(maker, SettingKind.LEVERAGE, 1 + abs(size) % 50, market=market)
+    elif what == 4:
+        script.setting(maker, SettingKind.MARGIN_MODE, abs(size) % 2, market=market)
+    elif what == 5:
+        script.move(TransferKind.TO_POSITION, maker, 1 + abs(size), market=market)
+    elif what == 6:
+        script.observe(PRICE + size * 1000, market=market, expo=EXPOS[market], kind=ObservationKind.MID)
+    elif what == 7:
+        script.account(100 + k, deposit_e6=10**10)
+    elif what == 8:
+        script.fill(maker, taker, size, PRICE * (1 + size % 2), market=market)
+    else:
+        script.fill(maker, taker, size, PRICE + size * 1000, market=market)
+
+
+def grouped(frames: list[bytes], group: int) -> tuple[Left, Machine]:
+    """The frames by `Machine.apply`, so many in a call."""
+    machine, seen = machine_of(past()), views(frames)
+    results, legs = [], []
+    for start in range(0, len(frames), group):
+        applied = machine.apply(seen, start, min(start + group, len(frames)))
+        results.append(applied.results.tobytes())
+        legs.append(applied.legs.tobytes())
+    plain = int(machine._scratch.ahead[1])
+    return Left(b"".join(results), b"".join(legs), machine.witness, plain), machine
+
+
+def same_however_grouped(frames: list[bytes]) -> Left:
+    """The frames in one call, in calls of 1 and of 7, and all fills the long way: equal to the byte."""
+    long_machine = machine_of(past(), room=len(frames))
+    long = apply_long(long_machine.books, views(frames), len(frames))
+    for group in (len(frames), 7, 1):
+        short, machine = grouped(frames, group)
+        assert short[:3] == long[:3]
+        assert differences(machine.state.sections(), long_machine.state.sections()) == []
+        assert machine.state.digest() == long_machine.state.digest()
+    return short
+
+
+fill_sizes = st.integers(-60, 60).filter(bool)
+streams = st.lists(
+    st.tuples(st.sampled_from([*range(9), *[9] * 20]), fill_sizes), min_size=1, max_size=5 * NEAR
 )
-def test_a_plain_frame_is_next_known_and_on_scale(field: str, value: int, plain: int) -> None:
-    """Three markets, accounts 1 to 5. What is refused here the long way judges."""
-    fills = fill_of(1, 2, 5, PRICE)
-    assert fills["seq"][0] == 2
-    fills[field] = value
-    books = machine_of(past()).books
-    assert books.quote_by[0, 2] == LARGEST
-    assert fast_fills.is_plain_frame(books, views_of(fills).fill[0]) == plain
-    both_ways(past(), {}, fills)
 
 
-@pytest.mark.parametrize("name", ["account", "market", "mode", "flags", "idx"])
-def test_a_plain_position_is_the_account_s_own_isolated_and_settled(name: str) -> None:
-    position = machine_of(past()).books.positions[1]
-    assert fast_fills.is_plain_position(position, 2, 0, 0) == 1
-    position[name] += 1
-    assert fast_fills.is_plain_position(position, 2, 0, 0) == 0
+def continued() -> Script:
+    """A script that goes on after `past`."""
+    script = genesis(deposit_e6=10**12)
+    script.fill(1, 2, 100, PRICE)
+    script.frames = []
+    return script
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(f"position{n}.{field}" for n in (1, 2) for field in ("cash", "cost_e6", "realised_e6")),
-        *(f"account{n}.free_e6" for n in (1, 2)),
-        *(f"market.{field}" for field in ("sum_cash", "moved_in", "fees_e6", "open_interest")),
-        "meta.house_e6",
-    ],
-)
-def test_a_number_near_a_bound_is_not_plain(name: str) -> None:
-    """Any single one, in a fill that is otherwise: past LIMIT only the long way refuses it."""
-    fills = fill_of(1, 2, 5, PRICE)
-    for value, plain in ((SNUG // 2, 1), (SNUG + 10**13, 0), (LIMIT, 0)):
-        left, _ = both_ways(past(), {name: value}, fills)
-        assert left.plain == plain
+@given(streams)
+def test_fills_among_everything_else(stream: list[tuple[int, int]]) -> None:
+    """Prices, funding, deposits, settings, new accounts and halts between the fills of one call."""
+    script = continued()
+    for k, (what, size) in enumerate(stream):
+        mixed(script, k, what, size)
+    same_however_grouped(script.frames)
 
 
-@pytest.mark.parametrize(("beyond", "plain"), [(0, 1), (1, 0)])
-def test_a_position_is_plain_up_to_its_tier(beyond: int, plain: int) -> None:
-    """105 lots of either side after the fill."""
-    largest = 105 * PRICE * 100 - beyond
-    left, _ = both_ways(past(), {"largest.e6": largest}, fill_of(1, 2, 5, PRICE))
-    assert left.plain == plain
+def test_a_long_stream_is_mostly_plain_in_spite_of_what_stands_between() -> None:
+    script = continued()
+    for market, expo in enumerate(EXPOS):
+        script.observe(PRICE, market=market, expo=expo, kind=ObservationKind.MID)
+    for k in range(600):
+        mixed(script, k, k // 10 % 9 if k % 10 == 9 else 9, 1 + k % 50 if k % 3 else -1 - k % 50)
+    assert same_however_grouped(script.frames).plain > 100
 
 
-@pytest.mark.parametrize(("beyond", "plain"), [(0, 1), (1, 0)])
-@pytest.mark.parametrize(
-    "change", [{"position1.size": 5 - LARGEST, "position1.cash": 10**16}, {"position2.size": LARGEST - 5}]
-)
-def test_either_position_is_plain_up_to_the_largest_size(
-    change: dict[str, int], beyond: int, plain: int
-) -> None:
-    change = {name: value + beyond * (1 if value > 0 else -1) for name, value in change.items()}
-    left, _ = both_ways(past(), change, fill_of(1, 2, 5, PRICE))
-    assert left.plain == plain
-
-
-@pytest.mark.parametrize("account", [1023, 1024, 1025, 2**31 - 1, -1])
-def test_an_account_past_the_last_row_is_not_looked_up(account: int) -> None:
-    fills = fill_of(1, 2, 5, PRICE, count=3)
-    fills["maker"][1] = account
-    left, machine = both_ways(past(), {}, fills)
-    assert (left.plain, machine.state.number("refused")) == (2, 1)
+def test_words_of_any_frame_may_be_looked_up() -> None:
+    """Whatever stands further on is read as if it were a fill: accounts and markets far out of the tables."""
+    script = continued()
+    random = np.random.default_rng(5)
+    for k in range(300):
+        script.fill(1 + k % 2, 2 - k % 2, 1 + k % 9, PRICE)
+    frames = array_of(script.frames).view(FILL)
+    strange = np.flatnonzero(random.integers(0, 3, 300) == 0)
+    words = frames.view(np.int64).reshape(-1, 8)
+    words[strange, 2:7] = random.integers(-(2**63), 2**63, (len(strange), 5))
+    frames["market"][strange] = random.choice([-(2**15), -1, 0, 3, 255, 256, 2**15 - 1], len(strange))
+    frames["template"][strange] = random.choice(
+        [Template.FILL, Template.OUTCOME, Template.CANDIDATE], len(strange)
+    )
+    for name in ("maker", "taker"):
+        edge = strange[random.integers(0, 2, len(strange)) == 0]
+        frames[name][edge] = random.choice([-1, 0, 1, 6, 1023, 1024, 2**31 - 1, -(2**31)], len(edge))
+    raw = [row.tobytes() for row in frames]
+    assert same_however_grouped(raw).plain > 150
 
 
 def test_a_wrong_sequence_stops_no_fill_after_it() -> None:
