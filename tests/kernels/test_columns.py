@@ -77,3 +77,21 @@ def mul_sub_wraps(a: int, b: int, c: int, d: int) -> int:
 @given(int64s, int64s, int64s, int64s)
 def test_mul_sub_wraps(a: int, b: int, c: int, d: int) -> None:
     assert run(mul_sub_wraps, a, b, c, d) == (a * b - c * d + 2**63) % 2**64 - 2**63
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "c", "divisor", "wanted"),
+    [
+        (49, 1, 0, 49, (1, 0, 0)),
+        (7, 14, 0, 49, (2, 0, 0)),
+        (0, 0, 2**62, 3, (*divmod(2**62, 3), 0)),
+        (0, 0, -(2**62), 3, (*divmod(-(2**62), 3), 0)),
+        (2**61, 2, 0, 1, (0, 0, 1)),
+        (2**61, 1, 0, 1, (2**61, 0, 0)),
+    ],
+)
+def test_a_lane_whose_guess_is_off_or_too_large(
+    a: int, b: int, c: int, divisor: int, wanted: tuple[int, int, int]
+) -> None:
+    """In floats 49 / 49 is less than 1: the remainder puts it right. A guess of 2**62 is wild."""
+    assert run(columns.lane, a, b, c, divisor, columns.inverse_of(divisor)) == wanted
