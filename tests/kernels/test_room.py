@@ -69,7 +69,7 @@ class World:
         """Marked slots and accounts of the full sweep."""
         risk, tail = risk_rows(self.markets), (self.table, self.index)
         ratios, flags = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), np.int8)
-        run(sweep.sweep_positions, self.rows, 0, len(self.rows), risk, *tail, ratios, flags)
+        run(sweep.sweep_positions, self.rows, 0, len(self.rows), risk, *tail, ratios, flags, sweep.new_work())
         n = len(self.accounts)
         account_ratios, account_flags = np.zeros(n, np.int64), np.zeros(n, np.int8)
         lists = (self.rows, self.first, self.members)
