@@ -1,4 +1,4 @@
-"""`godark prices`: what every second's price was made of, recomputed from the journal.
+"""`godark prices`: what every second's price was made of and the funding rate it led to, from the journal.
 
 The books keep only the newest votes; a follower that stops at each tick sees them all, and for each the
 reason why it did not count. The same journal gives the same record.
@@ -27,6 +27,7 @@ from engine.journal.head import HeadPage
 from engine.journal.reader import JournalReader, check_witness
 from engine.journal.segment import list_segments
 from kernels.frames import OBSERVATION, TICK, ObservationKind, Refusal, Template, TickKind
+from kernels.funding_rate import predicted_rate_e12
 from kernels.layouts import (
     FEED_SLOTS,
     MARKET_FROZEN,
@@ -64,6 +65,8 @@ class PricedSecond(NamedTuple):
     price: Decimal
     conf: Decimal
     mark: Decimal
+    samples: int  # of the premium in the open funding interval
+    predicted_e12: int  # funding rate in 1e-12 per 8 h, were the interval over now
     state: int
     votes: list[Heard]
     refused: list[tuple[int, str]]  # observations since the second before: provider, why the books took none
@@ -164,13 +167,25 @@ def _markets_now(machine: Machine, refused: dict[int, list[tuple[int, str]]]) ->
             usd(market["oracle"]),
             usd(market["conf"]),
             usd(market["mark"]),
+            int(market["seconds_valid"]),
+            predicted_e12(market, now_ns),
             int(market["state"]),
             votes,
             refused.get(m, []),
         )
 
 
-@click.command(help="Show what every second's price was made of, and why a provider did not count.")
+def predicted_e12(market: np.void, now_ns: int) -> int:
+    """Funding rate in 1e-12 per 8 h that a MARKET row would set if its interval ended at `now_ns`."""
+    total, weight, valid = (market[name] for name in ("premium_sum_e12", "weight_valid", "seconds_valid"))
+    now: Any = np.int64(now_ns)
+    return int(predicted_rate_e12(market, total, weight, valid, now, market["rate_set_e12"]))
+
+
+@click.command(
+    help="Show what every second's price was made of, why a provider did not count, and the funding rate per 8 h "
+    "that would be set if the interval ended there."
+)
 @click.option("--market", "symbol", help="Only this market, by its symbol [all].")
 @click.option("--from", "from_", metavar="TIME", help="From this second on, UTC, as 2026-01-31T12:00:00.")
 @click.option("--to", "to", metavar="TIME", help="Up to this second, UTC.")
@@ -230,6 +245,8 @@ def as_object(second: PricedSecond) -> dict[str, Any]:
         "price": f"{second.price:f}",
         "conf": f"{second.conf:f}",
         "mark": f"{second.mark:f}",
+        "samples": second.samples,
+        "predicted_e12": second.predicted_e12,
         "state": _states(second.state),
         "providers": [
             {
@@ -254,7 +271,8 @@ def lines_of(second: PricedSecond) -> list[str]:
     state = ", ".join(_states(second.state)) or "open"
     price = "no price yet"
     if second.price:
-        price = f"{second.price:f} ± {second.conf:f}  mark {second.mark:f}"
+        rate = f"{Decimal(second.predicted_e12).scaleb(-10):+.4f} %"
+        price = f"{second.price:f} ± {second.conf:f}  mark {second.mark:f}  funding {rate}"
     count = f"{counted} of {len(second.votes)} count"
     out = [f"{at} {second.symbol:<8} {STATUSES[second.status]:<7} {price}  {count}  {state}"]
     for vote in second.votes:

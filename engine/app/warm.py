@@ -64,6 +64,9 @@ WATCH: Final = (
 )
 """`godark demo`."""
 
+PRICES: Final = (Call(funding_rate.predicted_rate_e12, (MARKET_ROW, *(INT,) * 5)),)
+"""`godark prices`."""
+
 FUNDING: Final = (
     Call(funding_compare.charge, (RULES, WORDS, INT, WORDS, WORDS, WORDS, TABLE)),
     Call(funding_rate.rate_of_mean, (RULE_ROW, INT)),
@@ -170,7 +173,7 @@ LIQUIDATION: Final = (
 )
 """`godark margin --books`."""
 
-CALLS: Final = (*WATCH, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
+CALLS: Final = (*WATCH, *PRICES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
 
 
 def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:

@@ -75,6 +75,14 @@ def test_every_second_and_market_once_with_each_reason(data_dir: Path) -> None:
     assert [s.clean for s in record] == [True] + [False] * 6
 
 
+def test_the_funding_rate_is_told_as_if_the_interval_ended_there(data_dir: Path) -> None:
+    """At the index price nobody owes a premium: interest alone, and nothing once two thirds are unsampled."""
+    seconds = [s for s in priced_seconds(data_dir / "journal") if s.symbol == "M0"]
+    assert [s.samples for s in seconds] == [1, 2, 3, 4, 4, 4, 4]
+    assert [s.predicted_e12 for s in seconds] == [10**8] * 6 + [0]
+    assert [as_object(s)["predicted_e12"] for s in seconds] == [10**8] * 6 + [0]
+
+
 def test_a_stretch_is_the_same_as_in_the_whole(data_dir: Path) -> None:
     whole = list(priced_seconds(data_dir / "journal"))
     start = whole[0].now_ns
@@ -89,7 +97,7 @@ def test_a_stretch_is_the_same_as_in_the_whole(data_dir: Path) -> None:
 def test_lines_for_people(run: Report) -> None:
     status, lines, _ = run("--market", "M0", "--excluded")
     assert status == 0
-    assert "TWO" in lines[0] and "± 0  mark 300000002  2 of 3 count  open" in lines[0]
+    assert "TWO" in lines[0] and "± 0  mark 300000002  funding +0.0100 %  2 of 3 count  open" in lines[0]
     assert lines[1].strip() == f"provider 1: {REASONS[TOO_FAR]} (600000000 ± 7, 1.000 s old)"
     assert "M0 provider 1: 3 s too far from the last good price" in lines
     assert "M0 provider 1: 3 s older than the age limit" in lines
@@ -101,7 +109,7 @@ def test_lines_for_people(run: Report) -> None:
 
 def test_a_market_without_a_price_says_so() -> None:
     silent = Heard(0, 1, NO_TIME, Decimal(0), Decimal(0), None)
-    second = PricedSecond(10**18, "NEW", STATUS_NONE, *[Decimal(0)] * 3, 0, [silent], [])
+    second = PricedSecond(10**18, "NEW", STATUS_NONE, *[Decimal(0)] * 3, 0, 0, 0, [silent], [])
     head, *rest = lines_of(second)
     assert head == "2001-09-09 01:46:40 NEW      NONE    no price yet  0 of 1 count  open"
     assert [line.strip() for line in rest] == ["provider 0: no publish time (nothing said)"]
