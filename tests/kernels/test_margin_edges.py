@@ -29,7 +29,7 @@ def risk_row(mark: int, floor_e12: int = 0, e: int = 0, leverage: int = 7) -> np
 def test_a_risk_row_holds_what_is_derived_in_step() -> None:
     row = risk_row(mark=123, floor_e12=10**9, e=3)
     (scale_magic, scale_shift), (quote_magic, quote_shift) = run(magic_of, 1000), run(magic_of, 10)
-    assert {name: int(row[name]) for name in margin.RISK.names or ()} == {
+    assert {name: row[name].item() for name in margin.RISK.names or ()} == {
         "mark": 123,
         "index_e6": -5,
         "floor_e12": 10**9,
@@ -43,6 +43,8 @@ def test_a_risk_row_holds_what_is_derived_in_step() -> None:
         "quote_magic": quote_magic,
         "quote_shift": quote_shift,
         "quote_mul": 1000,
+        "scale_inverse": 1 / 1000,
+        "quote_inverse": 1 / 10,
     }
 
 
