@@ -206,3 +206,12 @@ def test_a_position_at_20x_is_not_in_the_tier_of_21x() -> None:
     endless = [TWO[0], TWO[1]._replace(max_notional_e6=100 * USDC)]
     held = [margin_of(Holding(100, 0, 0, 0, leverage), risk, endless) for leverage in (1, 2)]
     assert [margins[1] for margins in held] == [5000, 500]
+
+
+def test_a_position_without_size_is_worth_its_cash() -> None:
+    assert margin_of(Holding(0, 7), risk_row(1), PUBLISHED) == (7, 0, 0, 1)
+
+
+def test_a_single_lot_pays_funding() -> None:
+    assert run(margin.settled_cash, 1, 10, 0, 0, 5, 1) == (5, 1)
+    assert run(margin.settled_cash, 0, 10, 0, 0, 5, 1) == (10, 1)
