@@ -167,13 +167,13 @@ def value_columns(count: int, work: Work, first: int, ratios_e6: Words, flags: N
         far = 1 if (bare(pay) | bare(worth)) >= LIMIT else 0
         pay, worth = (pay, worth) if far == 0 else (0, 0)
         notional = notional_of(worth, rest)
-        need, left, odd3 = lane(notional, numbers[k + at(8 * BLOCK)], 0, RATE_ONE, inverse_of(RATE_ONE))
+        need, left, _ = lane(notional, numbers[k + at(8 * BLOCK)], 0, RATE_ONE, inverse_of(RATE_ONE))
         need += min(left, 1)
         equity = cash + pay + worth
         divisor = min(max(need, 1), DIVISOR_MOST)
-        ratio, _, odd4 = lane(equity, RATIO_ONE_E6, 0, divisor, inverse_of(divisor))
+        ratio, _, odd3 = lane(equity, RATIO_ONE_E6, 0, divisor, inverse_of(divisor))
         large = 1 if notional > numbers[k + at(9 * BLOCK)] else 0
-        numbers[k] |= odd1 | odd2 | odd3 | odd4 | far | large | (1 if divisor != need else 0)
+        numbers[k] |= odd1 | odd2 | odd3 | far | large | (1 if divisor != need else 0)
         ratios_e6[at(first + i)] = ratio
         flags[at(first + i)] = 1 if equity < need else 0
 
