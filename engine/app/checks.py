@@ -122,7 +122,7 @@ def _run(command: list[str], env: Mapping[str, str], output: IO[bytes]) -> int |
                 process.wait()
 
 
-@click.command("test", help="Format, lint, types, import contracts, all tests; about five minutes at most.")
+@click.command("test", help="Format, lint, types, import contracts, all tests; under ten minutes.")
 @click.option("--fast", is_flag=True, help="Without the end-to-end tests.")
 @click.option("-k", "expression", metavar="EXPR", help="Only tests whose names match, as pytest's -k.")
 def command(fast: bool, expression: str | None) -> None:
