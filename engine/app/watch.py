@@ -206,13 +206,13 @@ def market_of(plan: MarketPlan, row: np.void) -> Market:
         index_price=oracle,
         mark_price=mark,
         premium_e12=premium_e12(mark, oracle) if oracle else 0,
-        predicted_e12=predicted_e12(row),
+        predicted_e12=expected_e12(row),
         seconds_sampled=int(row["seconds_valid"]),
         state=state_of(row),
     )
 
 
-def predicted_e12(row: np.void) -> int:
+def expected_e12(row: np.void) -> int:
     """The rate per 8 h that the market's own rule would set if the samples still to come, and those missed,
     were like those so far; 0 before the first."""
     rule = np.array([row], MARKET)[0]

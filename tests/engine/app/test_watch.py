@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.app.supervisor import Supervisor
-from engine.app.watch import Lives, identities, market_of, predicted_e12, residual, state_of
+from engine.app.watch import Lives, expected_e12, identities, market_of, residual, state_of
 from engine.common.errors import ProcessFailed
 from engine.core.apply import Machine
 from engine.core.views import views_of
@@ -109,7 +109,7 @@ def test_predicted_rate(premium_sum: int, seconds: int, expected: int) -> None:
         interest_e12=10,
         cap_e12=5_000,
     )
-    assert predicted_e12(row) == expected
+    assert expected_e12(row) == expected
     assert int(row["valid_min"]) == 1200
 
 
@@ -126,7 +126,7 @@ def test_a_predicted_rate_follows_the_rule_of_its_market() -> None:
         dampener_e12=5 * 10**8,
         cap_e12=10**10,
     )
-    assert predicted_e12(row) == 3 * 10**9 - 5 * 10**8
+    assert expected_e12(row) == 3 * 10**9 - 5 * 10**8
 
 
 @pytest.mark.parametrize(
