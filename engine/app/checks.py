@@ -30,6 +30,8 @@ _LINT_IMPORTS_CODE = (
 )
 LINT_IMPORTS = [sys.executable, "-c", _LINT_IMPORTS_CODE]
 _PYTEST = [sys.executable, "-m", "pytest", "-rs"]
+# A worker for each core, a file on one worker. End-to-end tests stay one by one: they start whole groups.
+_ON_ALL_CORES = ["-n", "auto", "--dist", "loadfile"]
 _COUNTS = re.compile(r"\b\d+ (passed|failed|skipped|errors?|xfailed|xpassed)\b")
 
 
@@ -69,15 +71,19 @@ def steps(fast: bool, expression: str | None) -> list[Step]:
         Step("lint", [*ruff, "check", "."]),
         Step("types", [sys.executable, "-m", "mypy"]),
         Step("import contracts", list(LINT_IMPORTS)),
-        Step("unit tests", [*_PYTEST, "-m", "not end_to_end and not slow", *chosen], True, {}, none_ok),
+        Step("unit tests", [*_unit_tests(), *chosen], True, {}, none_ok),
     ]
     if (ROOT / "tests" / "kernels").is_dir():
-        command = [*_PYTEST, "-m", "not end_to_end and not slow", "tests/kernels", *chosen]
+        command = [*_unit_tests("tests/kernels"), *chosen]
         plan.append(Step("kernel tests, JIT off", command, True, {"NUMBA_DISABLE_JIT": "1"}, none_ok))
     if not fast and _has_end_to_end():
         command = [*_PYTEST, "-m", "end_to_end and not slow", *chosen]
         plan.append(Step("end to end", command, True, {}, none_ok))
     return plan
+
+
+def _unit_tests(*paths: str) -> list[str]:
+    return [*_PYTEST, *_ON_ALL_CORES, "-m", "not end_to_end and not slow", *paths]
 
 
 def _has_end_to_end() -> bool:
