@@ -263,8 +263,8 @@ PAYLOADS: dict[Template, list[tuple[str, str]]] = {
         ("spare0", "<i8"),
     ],
     Template.FREE_COLLATERAL: [
-        ("free_e6", "<i8"), ("as_of_seq", "<i8"), ("equity_e6", "<i8"), ("account", "<i4"), ("kind", "<i4"),
-        ("spare0", "<i8"),
+        ("ordinal", "<i8"), ("as_of_seq", "<i8"), ("taker_free_e6", "<i8"), ("maker_free_e6", "<i8"),
+        ("taker", "<i4"), ("maker", "<i4"),
     ],
     Template.MARKET_STATE: [
         ("ordinal", "<i8"), ("price", "<i8"), ("now_ns", "<i8"), ("state", "<i4"), ("reason", "<i4"),

@@ -17,7 +17,10 @@ MAX_MARKETS = 256
 MAX_TIERS = 16
 MAX_STAGED = 8192
 MAX_OPEN_REFUSALS = 1024
-OUTBOX_SLOTS = 16384
+OUTBOX_SLOTS = 131_072
+"""Outputs kept for who asks for them again, 8 MiB: two for each frame of the largest group (65,536), so that one
+group never overwrites what the group before it put there. A fill makes one at most, but for the rare ones that
+refuse, halt or warn."""
 SOURCES = 256
 
 PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000

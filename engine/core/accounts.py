@@ -21,7 +21,7 @@ from engine.core.legs import (
     write_leg,
     write_sums,
 )
-from engine.core.outputs import emit_account_state, emit_assigned
+from engine.core.outputs import emit_account_state, emit_assigned, tell_free
 from engine.core.state import Books
 from engine.core.views import Scratch
 from kernels.book import within, worth_of
@@ -97,6 +97,7 @@ def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -
         row["event_no"] += 1
         row["free_e6"] += quote
         meta["deposits_e6"] += quote
+        tell_free(books, account, row["free_e6"] - quote)
         return _OK, 0
     if account == 0:
         return _UNKNOWN_ACCOUNT, 0
@@ -113,6 +114,7 @@ def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -
         row["nonce"] += 1
         row["free_e6"] -= quote
         meta["held_e6"] += quote
+        tell_free(books, account, row["free_e6"] + quote)
         return _OK, 0
     if kind == _TO_POSITION or kind == _FROM_POSITION:
         return move_cash(books, frame, scratch, n_legs)
@@ -149,6 +151,7 @@ def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tup
     if why != _OK:
         return why, 0
     books.accounts[account]["nonce"] += 1
+    tell_free(books, account, held.free_e6)
     return _OK, 1
 
 
@@ -204,7 +207,7 @@ def apply_setting(books: Books, frame: Record, scratch: Scratch, n_legs: int) ->
         return _UNKNOWN_MARKET, 0
     if frame["nonce"] != books.accounts[account]["nonce"] + 1:
         return _NONCE, 0
-    value, kind = frame["value"], wide(frame["kind"])
+    value, kind, free = frame["value"], wide(frame["kind"]), books.accounts[account]["free_e6"]
     why, made = _KIND, 0
     if kind == _SET_LEVERAGE:
         why, made = set_leverage(books, account, m, value, scratch, n_legs)
@@ -212,6 +215,7 @@ def apply_setting(books: Books, frame: Record, scratch: Scratch, n_legs: int) ->
         why = set_mode(books, account, m, value)
     if why == _OK:
         books.accounts[account]["nonce"] += 1
+        tell_free(books, account, free)
     return why, made
 
 

@@ -21,7 +21,7 @@ from engine.core.legs import (
     write_leg,
     write_sums,
 )
-from engine.core.outputs import emit_account_state, set_market_state
+from engine.core.outputs import emit_account_state, set_market_state, tell_free_of_both
 from engine.core.state import Books
 from engine.core.views import Scratch
 from kernels.book import close_out, fee_of, next_cost, quote_of, within, worth_of
@@ -133,7 +133,7 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
     if leg0.ok == 0 or sums_within(sums0) == 0:
         return _BOUNDS
 
-    slot1 = slot0
+    slot1, free1 = slot0, books.accounts[taker]["free_e6"]
     held1 = held_after(held0, leg0, market["index_e6"])
     if taker != maker:
         slot1 = find_position(books.position_table, books.positions, taker, m)
@@ -156,6 +156,8 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
         lowest = min(lowest, equity_of(books, maker, m, ref, held0, leg0))
     if lowest < 0 or off_band(price, mark, market["band_e6"]) == 1:
         halt(books, m, maker, taker, min(lowest, 0))
+    # Of a self-trade both sides are the account as the maker's leg found it.
+    tell_free_of_both(books, taker, free1, maker, held0.free_e6)
     return _OK
 
 

@@ -117,6 +117,19 @@ def locked_of(books: Books, account: int) -> int:
 
 
 @kernel
+def free_of(books: Books, account: int) -> int:
+    """What a pre-trade check may use of an account: free less what cross positions need of it, signed.
+
+    -EVERYTHING_E6 where a mark is missing, so that what they need is not known.
+    """
+    free = books.accounts[account]["free_e6"]
+    if wide(books.accounts[account]["flags"]) & ACCOUNT_CROSS == 0:
+        return free
+    locked, known = locked_e6(books, account)
+    return max(free - locked, -EVERYTHING_E6) if known == 1 else -EVERYTHING_E6
+
+
+@kernel
 def draw_refusal(books: Books, account: int, quote_e6: int) -> int:
     """Why `quote_e6` > 0 may not leave an account's free balance, or 0: cross positions keep what they need."""
     row = books.accounts[account]

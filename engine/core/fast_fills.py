@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from engine.core.booking import off_band
 from engine.core.legs import who_of
+from engine.core.outputs import emit_free
 from engine.core.state import Books
 from engine.core.views import RING, Scratch, Views
 from kernels.book import FEE_ONE
@@ -274,6 +275,8 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
         books, scratch, n_legs + 1, ordinal, who_of(taker, m, LEG_TAKER), position1, taker, side1
     )
     books.witness[0] = crc_word(crc_word(crc_word(books.witness[0], 0), crc0), crc1)
+    if side0.transfer | side1.transfer != 0:
+        emit_free(books, taker, side1.free_e6, maker, side0.free_e6)
     return 1
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from engine.core.cross import free_of
 from engine.core.state import Books
 from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Source, Template
 from kernels.jit import kernel
 from kernels.layouts import (
+    ACCOUNT_CROSS,
     ACCOUNT_FROZEN,
     ACCOUNT_REDUCE_ONLY,
     MARKET_FROZEN,
@@ -14,15 +16,17 @@ from kernels.layouts import (
     POSITION_TOO_LARGE,
 )
 from kernels.slots import find_position
-from kernels.types import Record, wide
+from kernels.types import Record, at, wide
 
 _REFUSAL = int(Template.REFUSAL)
 _ASSIGNED = int(Template.ACCOUNT_ASSIGNED)
 _MARKET_STATE = int(Template.MARKET_STATE)
 _ACCOUNT_STATE = int(Template.ACCOUNT_STATE)
+_FREE_COLLATERAL = int(Template.FREE_COLLATERAL)
 _HEAD = BLOCK_LENGTH | (SCHEMA_ID << 32) | (SCHEMA_VERSION << 48)
 _HINTS = (int(Source.FEEDS), int(Source.RISK))
 _FILL = int(Template.FILL)
+_MATCHING = int(Source.MATCHING)
 
 
 @kernel
@@ -37,16 +41,16 @@ def emit(books: Books, template: int, market: int, w0: int, w1: int, w2: int, w3
     meta = books.meta[0]
     number = meta["outputs"] + 1
     meta["outputs"] = number
-    at = (number - 1) % OUTBOX_SLOTS
+    k = at((number - 1) & (OUTBOX_SLOTS - 1))
     out = books.outbox
-    out[at, 0] = _HEAD | (template << 16)
-    out[at, 1] = number
-    out[at, 2] = w0
-    out[at, 3] = w1
-    out[at, 4] = w2
-    out[at, 5] = w3
-    out[at, 6] = w4
-    out[at, 7] = (market & 0xFFFF) << 16
+    out[k, 0] = _HEAD | (template << 16)
+    out[k, 1] = number
+    out[k, 2] = w0
+    out[k, 3] = w1
+    out[k, 4] = w2
+    out[k, 5] = w3
+    out[k, 6] = w4
+    out[k, 7] = (market & 0xFFFF) << 16
 
 
 @kernel
@@ -76,6 +80,40 @@ def emit_account_state(books: Books, account: int, market: int, equity_e6: int) 
         state |= ACCOUNT_REDUCE_ONLY
     word = pair(account, state)
     emit(books, _ACCOUNT_STATE, market, meta["ordinal"], equity_e6, meta["now_ns"], word, 0)
+
+
+@kernel
+def emit_free(books: Books, taker: int, taker_free_e6: int, maker: int, maker_free_e6: int) -> None:
+    """Tell both sides of a fill at once, or one account as `taker` with maker = -1, what they may still use."""
+    seq = books.sources[at(_MATCHING)]["last_seq"]
+    word = pair(taker, maker)
+    emit(books, _FREE_COLLATERAL, -1, books.meta[0]["ordinal"], seq, taker_free_e6, maker_free_e6, word)
+
+
+@kernel
+def tells_free(books: Books, account: int, before_e6: int) -> int:
+    """1 if a frame that touched `account`, whose free balance was before_e6, must tell what it may use now.
+
+    What cross positions keep of it moves with every fill and setting. The insurance fund's is nobody's to use.
+    """
+    row = books.accounts[account]
+    if account == 0:
+        return 0
+    return 1 if row["free_e6"] != before_e6 or wide(row["flags"]) & ACCOUNT_CROSS != 0 else 0
+
+
+@kernel
+def tell_free(books: Books, account: int, before_e6: int) -> None:
+    """After a frame that touched one account, whose free balance was before_e6: tell it if that changed."""
+    if tells_free(books, account, before_e6) == 1:
+        emit_free(books, account, free_of(books, account), -1, 0)
+
+
+@kernel
+def tell_free_of_both(books: Books, taker: int, taker_e6: int, maker: int, maker_e6: int) -> None:
+    """The same after a fill. taker_e6, maker_e6: free balances before it."""
+    if tells_free(books, taker, taker_e6) + tells_free(books, maker, maker_e6) > 0:
+        emit_free(books, taker, free_of(books, taker), maker, free_of(books, maker))
 
 
 @kernel

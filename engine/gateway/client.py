@@ -230,7 +230,9 @@ class EngineClient:
             raise ConnectionLost(f"{self._socket}: {what} within {self._patience_s} s")
 
     def _received(self, frames: NDArray[np.void]) -> None:
-        for row in frames:
+        outputs = (frames["template"] >= Template.REFUSAL) & (frames["template"] < Template.HELLO)
+        self._got_outputs(frames[outputs])
+        for row in frames[~outputs]:
             template = int(row["template"])
             if template == Template.ACK:
                 ack = _as(row, Template.ACK)
@@ -241,11 +243,17 @@ class EngineClient:
                 self._fault(int(row["source"]), _as(row, Template.FAULT))
             elif template == Template.STATUS:
                 self._got_status(_as(row, Template.STATUS))
-            elif int(row["seq"]) > self.last_output:
-                self.last_output = int(row["seq"])
-                if self._on_output is not None:
-                    self._on_output(row)
         self._progress.set()
+
+    def _got_outputs(self, frames: NDArray[np.void]) -> None:
+        """Those not seen before. Nearly every fill makes one: where nobody asks for them none is looked at."""
+        new = frames[frames["seq"] > self.last_output]
+        if not len(new):
+            return
+        if self._on_output is not None:
+            for row in new:
+                self._on_output(row)
+        self.last_output = int(new["seq"][-1])
 
     def _acknowledged(self, source: int, seq: int) -> None:
         self.acked[source] = max(self.acked[source], seq)

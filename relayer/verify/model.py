@@ -11,7 +11,8 @@ that the model does not see: `adopt_outputs` takes them over before digests are 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,10 +175,10 @@ class Model:
             return _Decision(*model_money.apply_fill(ledger, fill), fill.taker)
         if template == Template.TRANSFER:
             transfer = decode(Template.TRANSFER, raw)
-            return _Decision(*model_money.apply_transfer(ledger, transfer), transfer.account)
+            return self._and_tell(model_money.apply_transfer, transfer)
         if template == Template.SETTING:
             setting = decode(Template.SETTING, raw)
-            return _Decision(*model_settings.apply_setting(ledger, setting), setting.account)
+            return self._and_tell(model_settings.apply_setting, setting)
         if template == Template.TICK:
             why, closes = model_prices.apply_tick(ledger, decode(Template.TICK, raw))
             return _Decision(why, [], boundary=closes)
@@ -194,6 +195,16 @@ class Model:
             why, detail = rare(ledger, raw)
             return _Decision(why, [], -1, detail)
         return _just(Refusal.NOT_IN_FORCE)
+
+    def _and_tell(self, apply: Callable[[Ledger, Any], tuple[Refusal, list[Leg]]], frame: Any) -> _Decision:
+        """A frame of one account; if it is taken, what that account may still use."""
+        ledger, account = self.ledger, frame.account
+        known = 0 <= account < len(ledger.accounts)
+        before = ledger.accounts[account].free_e6 if known else 0
+        why, legs = apply(ledger, frame)
+        if not why:
+            ledger.tell_free((account, before, model_need.usable_e6(ledger, account)))
+        return _Decision(why, legs, account)
 
     def _refuse(self, template: int, seq: int, source: int, market: int, decision: _Decision) -> None:
         ledger = self.ledger

@@ -24,6 +24,7 @@ from relayer.verify.model_need import (
     locked_e6,
     settle,
     too_large,
+    usable_e6,
     value_floor,
 )
 from relayer.verify.model_state import (
@@ -187,6 +188,7 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
     quote = half_even_div(fill.size * fill.price * market.quote_mul, market.quote_div)
     ref_price = market.mark or fill.price
     insurance = ledger.accounts[0].free_e6
+    taker_free, maker_free = ledger.accounts[fill.taker].free_e6, ledger.accounts[fill.maker].free_e6
     changes: list[tuple[Position, Position, Leg]] = []
     for kind, account, side in ((LEG_MAKER, fill.maker, -1), (LEG_TAKER, fill.taker, 1)):
         owner = ledger.accounts[account]
@@ -210,6 +212,10 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
         put_change(ledger, market, before, after, leg, ref_price)
     ledger.meta.booked += 1
     watch_fill(ledger, market, fill)
+    ledger.tell_free(
+        (fill.taker, taker_free, usable_e6(ledger, fill.taker)),
+        (fill.maker, maker_free, usable_e6(ledger, fill.maker)),
+    )
     return Refusal.NONE, [leg for _, _, leg in changes]
 
 

@@ -97,6 +97,14 @@ def locked_e6(ledger: Ledger, account: int) -> int | None:
     return needs - min(0, equity)
 
 
+def usable_e6(ledger: Ledger, account: int) -> int:
+    """What a pre-trade check may use: free less what cross positions keep; -2**62 where a mark is missing."""
+    locked = locked_e6(ledger, account)
+    return (
+        -EVERYTHING_E6 if locked is None else max(ledger.accounts[account].free_e6 - locked, -EVERYTHING_E6)
+    )
+
+
 def account_equity(ledger: Ledger, account: int, number: int, price: int) -> int:
     """Free balance and cross positions, market `number` at `price`; one without a mark counts for nothing."""
     total = ledger.accounts[account].free_e6

@@ -6,7 +6,7 @@ import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kernels.frames import Refusal, Template
+from kernels.frames import Refusal, Source, Template
 from kernels.layouts import LIMIT, MARKET_FROZEN, MAX_OPEN_REFUSALS, OUTBOX_SLOTS
 from relayer.verify import model_margin
 from relayer.verify.model_frames import encode
@@ -327,6 +327,20 @@ class Ledger:
             state,
             0,
         )
+
+    def tell_free(self, taker: tuple[int, int, int], maker: tuple[int, int, int] = (-1, 0, 0)) -> None:
+        """Output what accounts may still use, after a frame that touched them, if that may have changed.
+
+        Each side is (account, its free balance before the frame, what it may use now); maker -1: there is none.
+        """
+        if any(
+            account > 0 and (self.accounts[account].free_e6 != before or self.crossing.get(account))
+            for account, before, _ in (taker, maker)
+        ):
+            seq = self.last_seq.get(Source.MATCHING, 0)
+            self.emit(
+                Template.FREE_COLLATERAL, -1, self.meta.ordinal, seq, taker[2], maker[2], taker[0], maker[0]
+            )
 
     def freeze_for(self, source: int, number: int, seq: int, reason: Refusal) -> None:
         """A refused fill freezes its market until it is corrected; past the table's end it is only counted."""

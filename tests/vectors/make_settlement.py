@@ -40,7 +40,7 @@ TEMPLATES: dict[str, tuple[int, str, str]] = {
     ),
     "account_assigned": (33, f"{KEY[0]} account tier", f"{KEY[1]}2i"),
     "liquidation_order": (34, "as_of_seq size price account kind", "3q2i8x"),
-    "free_collateral": (35, "free_e6 as_of_seq equity_e6 account kind", "3q2i8x"),
+    "free_collateral": (35, "ordinal as_of_seq taker_free_e6 maker_free_e6 taker maker", "4q2i"),
     "market_state": (36, "ordinal price now_ns state reason", "3q2i8x"),
     "account_state": (37, "ordinal equity_e6 now_ns account state", "3q2i8x"),
     "hello": (64, "acked_seq last_output", "2q24x"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from engine.core.params import Row
@@ -136,7 +137,8 @@ def test_off_the_band_is_booked_halts_and_freezes() -> None:
     script.fill(1, 2, 1, PRICE * 105 // 100 + 1)
     assert twins.last_of(script) == 0
     assert int(twins.market()["state"]) == MARKET_HALTED
-    assert twins.outputs()[-3:] == [Template.MARKET_STATE, Template.ACCOUNT_STATE, Template.ACCOUNT_STATE]
+    states = [Template.MARKET_STATE, Template.ACCOUNT_STATE, Template.ACCOUNT_STATE]
+    assert twins.outputs()[-4:] == [*states, Template.FREE_COLLATERAL]
     script.fill(1, 2, 1, PRICE)
     assert twins.last_of(script) == 0, "what was matched is booked, halted or not"
     script.move(TransferKind.WITHDRAWAL, 2, 1)
@@ -201,11 +203,17 @@ def test_open_refusals_past_their_table_are_only_counted_and_closed_by_market() 
 
 
 def test_the_outbox_is_a_ring() -> None:
+    """Refused fills round the ring, from shortly before its end."""
     script = genesis()
-    for _ in range(OUTBOX_SLOTS + 100):
-        script.fill(1, 2, 0, PRICE)
     twins = Twins(script.frames)
     ring = twins.machine.books.outbox
+    ring[:OUTBOX_SLOTS, 1] = np.arange(1, OUTBOX_SLOTS + 1)
+    twins.machine.books.meta[0]["outputs"] = OUTBOX_SLOTS - 50
+    twins.model.adopt_outputs(OUTBOX_SLOTS - 50, ring[: OUTBOX_SLOTS - 50])
+    before = len(script.frames)
+    for _ in range(100):
+        script.fill(1, 2, 0, PRICE)
+    twins.apply_all(script.frames[before:])
     newest = twins.machine.state.number("outputs")
     assert newest > OUTBOX_SLOTS
     assert int(ring[(newest - 1) % OUTBOX_SLOTS, 1]) == newest

@@ -131,6 +131,26 @@ def test_outputs_are_numbered_and_resumed_where_the_client_stopped(tmp_path: Pat
     run(main)
 
 
+def test_who_keeps_up_misses_no_output_of_large_groups(tmp_path: Path) -> None:
+    """An output a frame and more, in groups larger than the gateway sends at once."""
+
+    async def main() -> None:
+        async with running(settings_for(tmp_path, ring_frames=32_768, group_frames_max=32_768)) as r:
+            seen: list[int] = []
+            client = EngineClient(
+                r.settings.engine.socket, SOURCES, on_output=lambda row: seen.append(int(row["seq"]))
+            )
+            await client.connect()
+            await client.send(FRAMES)
+            await client.send(np.frombuffer(refused_fills(609, 25_000), FRAME))
+            await client.drain()
+            await until(lambda: len(seen) == r.engine.outputs())
+            assert seen == list(range(1, len(seen) + 1)) and len(seen) > 25_000
+            await client.close()
+
+    run(main)
+
+
 def test_a_fault_closes_and_names_itself(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(settings_for(tmp_path)) as r:
