@@ -6,6 +6,7 @@ rare ones that change parameters or rules.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +21,12 @@ from engine.core.funding import apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
 from engine.core.prices import apply_observation
 from engine.core.state import Books, State
-from engine.core.views import Scratch, Views, new_scratch
+from engine.core.views import Scratch, Views, new_scratch, views_of
 from kernels import frames as f
 from kernels.crc32c import crc_row, crc_word
 from kernels.jit import kernel
-from kernels.types import Record, wide
+from kernels.parcel import Arrays, Parcel, unpacker
+from kernels.types import Record, Words, wide
 
 _T = f.Template
 _FILL, _ACCOUNT, _TRANSFER = int(_T.FILL), int(_T.ACCOUNT), int(_T.TRANSFER)
@@ -35,6 +37,7 @@ _NOT_IN_FORCE = int(f.Refusal.NOT_IN_FORCE)
 _SEQUENCE = int(f.Refusal.SEQUENCE)
 
 DONE, NEEDS_PYTHON, NEEDS_PARAMS = 0, 1, 2
+_BOOKS, _VIEWS, _SCRATCH = 0, 1, 2
 
 
 @kernel
@@ -99,11 +102,26 @@ def finish_frame(books: Books, scratch: Scratch, row: int, refusal: int, n_legs:
     books.witness[0] = witness
 
 
+@functools.cache
+def _like() -> tuple[Arrays, ...]:
+    return State().books, views_of(np.zeros(1, f.FRAME)), new_scratch(1)
+
+
+unpack = unpacker(_like)
+
+
+def new_parcel() -> Parcel:
+    """For `apply_frames`: books, views and scratch, in this order."""
+    return Parcel(*_like())
+
+
 @kernel
-def apply_frames(
-    books: Books, views: Views, scratch: Scratch, start: int, stop: int, origin: int, n_legs: int
-) -> tuple[int, int, int]:
-    """Apply frames start..stop-1; results land at row i - origin. Returns (next, legs so far, why stopped)."""
+def apply_frames(parcel: Words, start: int, stop: int, origin: int, n_legs: int) -> tuple[int, int, int]:
+    """Apply frames start..stop-1; results land at row i - origin. Returns (next, legs so far, why stopped).
+
+    parcel: words of a `new_parcel`.
+    """
+    books, views, scratch = unpack(parcel)
     meta = books.meta[0]
     i = start
     while i < stop:
@@ -147,6 +165,8 @@ class Machine:
         self.state = state or State()
         self.capacity = capacity
         self._scratch = new_scratch(capacity)
+        self._parcel = new_parcel()
+        self._parcel.put(_SCRATCH, self._scratch)
 
     @property
     def books(self) -> Books:
@@ -164,9 +184,12 @@ class Machine:
             raise ValueError(f"{stop - start} frames in one call, at most {self.capacity}")
         self.state.reserve(stop - start)
         self._scratch.ahead[0] = start
+        parcel = self._parcel
+        parcel.put(_VIEWS, views)
         at, n_legs = start, 0
         while at < stop:
-            at, n_legs, why = apply_frames(self.books, views, self._scratch, at, stop, start, n_legs)
+            parcel.put(_BOOKS, self.state.books)
+            at, n_legs, why = apply_frames(parcel.words, at, stop, start, n_legs)
             if why == NEEDS_PARAMS:
                 params.put_in_force(self.state)
             elif why == NEEDS_PYTHON:

@@ -103,10 +103,13 @@ class State:
         meta["accounts"] = 1  # account 0 is the insurance fund
         slots.insert_account(self.books.account_table, self.books.keys, 0)
         self.derive()
+        self._seen, self._numbers = self.books, _numbers_of(self.books)
 
     def number(self, field: str) -> int:
         """One field of `meta` as a Python integer."""
-        return int(self.books.meta[0][field])
+        if self.books is not self._seen:
+            self._seen, self._numbers = self.books, _numbers_of(self.books)
+        return self._numbers[_FIELD[field]]
 
     def derive(self) -> None:
         """Take anew what is derived from parameters."""
@@ -156,6 +159,14 @@ class State:
     def digest(self) -> bytes:
         """SHA-256 over name, row count, row bytes of every section."""
         return digest_of(self.sections())
+
+
+_FIELD = {name: k for k, name in enumerate(layouts.META.names or ())}
+
+
+def _numbers_of(books: Books) -> memoryview:
+    """The fields of `meta`, all of them int64, as Python reads them fastest."""
+    return books.meta.view(np.int64).data
 
 
 def digest_of(sections: list[Section]) -> bytes:

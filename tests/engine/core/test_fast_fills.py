@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from bench._fills import Traders
 from engine.core import fast_fills
-from engine.core.apply import DONE, Machine, apply_frames
+from engine.core.apply import DONE, Machine, apply_frames, new_parcel
 from engine.core.fast_fills import NEAR, SNUG
 from engine.core.state import Books
-from engine.core.views import Views, new_scratch, views_of
+from engine.core.views import Scratch, Views, new_scratch, views_of
 from kernels.frames import FILL, ObservationKind, SettingKind, Template, TransferKind
 from kernels.layouts import ACCOUNT_CROSS, LIMIT, PRICE_MAX, PRICE_MIN
 from tests.engine.core.builders import HOUR_NS, PRICE, SCALES, Script, array_of, genesis, views
@@ -34,12 +34,20 @@ class Left(NamedTuple):
     plain: int
 
 
+def frames_applied(books: Books, seen: Views, scratch: Scratch, start: int, stop: int) -> tuple[int, ...]:
+    """What `Machine.apply` calls, with a scratch of ours."""
+    parcel = new_parcel()
+    for number, arrays in enumerate((books, seen, scratch)):
+        parcel.put(number, arrays)
+    return apply_frames(parcel.words, start, stop, start, 0)
+
+
 def apply_short(books: Books, seen: Views, count: int) -> Left:
     """All frames in one call, as the engine does, over what calls before left in the scratch."""
     scratch = new_scratch(count)
     scratch.legs_flat[:] = -7
     scratch.results.view(np.uint8)[:] = 249
-    at, n_legs, why = apply_frames(books, seen, scratch, 0, count, 0, 0)
+    at, n_legs, why = frames_applied(books, seen, scratch, 0, count)
     assert (at, why) == (count, DONE)
     witness, plain = int(books.witness[0]), int(scratch.ahead[1])
     return Left(scratch.results.tobytes(), scratch.legs[:n_legs].tobytes(), witness, plain)
@@ -52,7 +60,7 @@ def apply_long(books: Books, seen: Views, count: int) -> Left:
         scratch = new_scratch(1)
         scratch.slots[:] = -1
         scratch.ahead[0] = FAR_AHEAD
-        _, n_legs, why = apply_frames(books, seen, scratch, i, i + 1, i, 0)
+        _, n_legs, why = frames_applied(books, seen, scratch, i, i + 1)
         assert why == DONE
         plain += int(scratch.ahead[1])
         results.append(scratch.results.tobytes())
