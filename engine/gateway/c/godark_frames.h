@@ -436,7 +436,7 @@ typedef struct gd_fill {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_fill;
-GD_ASSERT(gd_fill_size, sizeof(gd_fill) == GD_FRAME_BYTES);
+GD_ASSERT(gd_fill_bytes, sizeof(gd_fill) == GD_FRAME_BYTES);
 GD_ASSERT(gd_fill_seq, offsetof(gd_fill, seq) == 8);
 GD_ASSERT(gd_fill_time_ns, offsetof(gd_fill, time_ns) == 16);
 GD_ASSERT(gd_fill_trade_id, offsetof(gd_fill, trade_id) == 24);
@@ -479,7 +479,7 @@ typedef struct gd_account {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_account;
-GD_ASSERT(gd_account_size, sizeof(gd_account) == GD_FRAME_BYTES);
+GD_ASSERT(gd_account_bytes, sizeof(gd_account) == GD_FRAME_BYTES);
 GD_ASSERT(gd_account_seq, offsetof(gd_account, seq) == 8);
 GD_ASSERT(gd_account_key0, offsetof(gd_account, key0) == 16);
 GD_ASSERT(gd_account_key1, offsetof(gd_account, key1) == 24);
@@ -519,7 +519,7 @@ typedef struct gd_transfer {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_transfer;
-GD_ASSERT(gd_transfer_size, sizeof(gd_transfer) == GD_FRAME_BYTES);
+GD_ASSERT(gd_transfer_bytes, sizeof(gd_transfer) == GD_FRAME_BYTES);
 GD_ASSERT(gd_transfer_seq, offsetof(gd_transfer, seq) == 8);
 GD_ASSERT(gd_transfer_quote_e6, offsetof(gd_transfer, quote_e6) == 16);
 GD_ASSERT(gd_transfer_event_no, offsetof(gd_transfer, event_no) == 24);
@@ -558,7 +558,7 @@ typedef struct gd_setting {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_setting;
-GD_ASSERT(gd_setting_size, sizeof(gd_setting) == GD_FRAME_BYTES);
+GD_ASSERT(gd_setting_bytes, sizeof(gd_setting) == GD_FRAME_BYTES);
 GD_ASSERT(gd_setting_seq, offsetof(gd_setting, seq) == 8);
 GD_ASSERT(gd_setting_value, offsetof(gd_setting, value) == 16);
 GD_ASSERT(gd_setting_nonce, offsetof(gd_setting, nonce) == 24);
@@ -599,7 +599,7 @@ typedef struct gd_observation {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_observation;
-GD_ASSERT(gd_observation_size, sizeof(gd_observation) == GD_FRAME_BYTES);
+GD_ASSERT(gd_observation_bytes, sizeof(gd_observation) == GD_FRAME_BYTES);
 GD_ASSERT(gd_observation_seq, offsetof(gd_observation, seq) == 8);
 GD_ASSERT(gd_observation_publish_ns, offsetof(gd_observation, publish_ns) == 16);
 GD_ASSERT(gd_observation_price, offsetof(gd_observation, price) == 24);
@@ -639,7 +639,7 @@ typedef struct gd_tick {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_tick;
-GD_ASSERT(gd_tick_size, sizeof(gd_tick) == GD_FRAME_BYTES);
+GD_ASSERT(gd_tick_bytes, sizeof(gd_tick) == GD_FRAME_BYTES);
 GD_ASSERT(gd_tick_seq, offsetof(gd_tick, seq) == 8);
 GD_ASSERT(gd_tick_now_ns, offsetof(gd_tick, now_ns) == 16);
 GD_ASSERT(gd_tick_interval_ns, offsetof(gd_tick, interval_ns) == 24);
@@ -682,7 +682,7 @@ typedef struct gd_param {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_param;
-GD_ASSERT(gd_param_size, sizeof(gd_param) == GD_FRAME_BYTES);
+GD_ASSERT(gd_param_bytes, sizeof(gd_param) == GD_FRAME_BYTES);
 GD_ASSERT(gd_param_seq, offsetof(gd_param, seq) == 8);
 GD_ASSERT(gd_param_change, offsetof(gd_param, change) == 16);
 GD_ASSERT(gd_param_key, offsetof(gd_param, key) == 20);
@@ -723,7 +723,7 @@ typedef struct gd_candidate {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_candidate;
-GD_ASSERT(gd_candidate_size, sizeof(gd_candidate) == GD_FRAME_BYTES);
+GD_ASSERT(gd_candidate_bytes, sizeof(gd_candidate) == GD_FRAME_BYTES);
 GD_ASSERT(gd_candidate_seq, offsetof(gd_candidate, seq) == 8);
 GD_ASSERT(gd_candidate_seen_position, offsetof(gd_candidate, seen_position) == 16);
 GD_ASSERT(gd_candidate_account, offsetof(gd_candidate, account) == 24);
@@ -762,7 +762,7 @@ typedef struct gd_outcome {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_outcome;
-GD_ASSERT(gd_outcome_size, sizeof(gd_outcome) == GD_FRAME_BYTES);
+GD_ASSERT(gd_outcome_bytes, sizeof(gd_outcome) == GD_FRAME_BYTES);
 GD_ASSERT(gd_outcome_seq, offsetof(gd_outcome, seq) == 8);
 GD_ASSERT(gd_outcome_batch, offsetof(gd_outcome, batch) == 16);
 GD_ASSERT(gd_outcome_slot, offsetof(gd_outcome, slot) == 24);
@@ -801,7 +801,7 @@ typedef struct gd_correction {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_correction;
-GD_ASSERT(gd_correction_size, sizeof(gd_correction) == GD_FRAME_BYTES);
+GD_ASSERT(gd_correction_bytes, sizeof(gd_correction) == GD_FRAME_BYTES);
 GD_ASSERT(gd_correction_seq, offsetof(gd_correction, seq) == 8);
 GD_ASSERT(gd_correction_refused_seq, offsetof(gd_correction, refused_seq) == 16);
 GD_ASSERT(gd_correction_replacement_seq, offsetof(gd_correction, replacement_seq) == 24);
@@ -839,7 +839,7 @@ typedef struct gd_part {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_part;
-GD_ASSERT(gd_part_size, sizeof(gd_part) == GD_FRAME_BYTES);
+GD_ASSERT(gd_part_bytes, sizeof(gd_part) == GD_FRAME_BYTES);
 GD_ASSERT(gd_part_seq, offsetof(gd_part, seq) == 8);
 GD_ASSERT(gd_part_part0, offsetof(gd_part, part0) == 16);
 GD_ASSERT(gd_part_part1, offsetof(gd_part, part1) == 24);
@@ -877,7 +877,7 @@ typedef struct gd_upgrade {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_upgrade;
-GD_ASSERT(gd_upgrade_size, sizeof(gd_upgrade) == GD_FRAME_BYTES);
+GD_ASSERT(gd_upgrade_bytes, sizeof(gd_upgrade) == GD_FRAME_BYTES);
 GD_ASSERT(gd_upgrade_seq, offsetof(gd_upgrade, seq) == 8);
 GD_ASSERT(gd_upgrade_rules, offsetof(gd_upgrade, rules) == 16);
 GD_ASSERT(gd_upgrade_spare0, offsetof(gd_upgrade, spare0) == 20);
@@ -918,7 +918,7 @@ typedef struct gd_group {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_group;
-GD_ASSERT(gd_group_size, sizeof(gd_group) == GD_FRAME_BYTES);
+GD_ASSERT(gd_group_bytes, sizeof(gd_group) == GD_FRAME_BYTES);
 GD_ASSERT(gd_group_seq, offsetof(gd_group, seq) == 8);
 GD_ASSERT(gd_group_first_position, offsetof(gd_group, first_position) == 16);
 GD_ASSERT(gd_group_durable_upto, offsetof(gd_group, durable_upto) == 24);
@@ -960,7 +960,7 @@ typedef struct gd_refusal {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_refusal;
-GD_ASSERT(gd_refusal_size, sizeof(gd_refusal) == GD_FRAME_BYTES);
+GD_ASSERT(gd_refusal_bytes, sizeof(gd_refusal) == GD_FRAME_BYTES);
 GD_ASSERT(gd_refusal_seq, offsetof(gd_refusal, seq) == 8);
 GD_ASSERT(gd_refusal_refused_seq, offsetof(gd_refusal, refused_seq) == 16);
 GD_ASSERT(gd_refusal_ordinal, offsetof(gd_refusal, ordinal) == 24);
@@ -1004,7 +1004,7 @@ typedef struct gd_account_assigned {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_account_assigned;
-GD_ASSERT(gd_account_assigned_size, sizeof(gd_account_assigned) == GD_FRAME_BYTES);
+GD_ASSERT(gd_account_assigned_bytes, sizeof(gd_account_assigned) == GD_FRAME_BYTES);
 GD_ASSERT(gd_account_assigned_seq, offsetof(gd_account_assigned, seq) == 8);
 GD_ASSERT(gd_account_assigned_key0, offsetof(gd_account_assigned, key0) == 16);
 GD_ASSERT(gd_account_assigned_key1, offsetof(gd_account_assigned, key1) == 24);
@@ -1043,7 +1043,7 @@ typedef struct gd_liquidation_order {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_liquidation_order;
-GD_ASSERT(gd_liquidation_order_size, sizeof(gd_liquidation_order) == GD_FRAME_BYTES);
+GD_ASSERT(gd_liquidation_order_bytes, sizeof(gd_liquidation_order) == GD_FRAME_BYTES);
 GD_ASSERT(gd_liquidation_order_seq, offsetof(gd_liquidation_order, seq) == 8);
 GD_ASSERT(gd_liquidation_order_as_of_seq, offsetof(gd_liquidation_order, as_of_seq) == 16);
 GD_ASSERT(gd_liquidation_order_size, offsetof(gd_liquidation_order, size) == 24);
@@ -1082,7 +1082,7 @@ typedef struct gd_free_collateral {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_free_collateral;
-GD_ASSERT(gd_free_collateral_size, sizeof(gd_free_collateral) == GD_FRAME_BYTES);
+GD_ASSERT(gd_free_collateral_bytes, sizeof(gd_free_collateral) == GD_FRAME_BYTES);
 GD_ASSERT(gd_free_collateral_seq, offsetof(gd_free_collateral, seq) == 8);
 GD_ASSERT(gd_free_collateral_free_e6, offsetof(gd_free_collateral, free_e6) == 16);
 GD_ASSERT(gd_free_collateral_as_of_seq, offsetof(gd_free_collateral, as_of_seq) == 24);
@@ -1121,7 +1121,7 @@ typedef struct gd_market_state {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_market_state;
-GD_ASSERT(gd_market_state_size, sizeof(gd_market_state) == GD_FRAME_BYTES);
+GD_ASSERT(gd_market_state_bytes, sizeof(gd_market_state) == GD_FRAME_BYTES);
 GD_ASSERT(gd_market_state_seq, offsetof(gd_market_state, seq) == 8);
 GD_ASSERT(gd_market_state_ordinal, offsetof(gd_market_state, ordinal) == 16);
 GD_ASSERT(gd_market_state_price, offsetof(gd_market_state, price) == 24);
@@ -1161,7 +1161,7 @@ typedef struct gd_account_state {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_account_state;
-GD_ASSERT(gd_account_state_size, sizeof(gd_account_state) == GD_FRAME_BYTES);
+GD_ASSERT(gd_account_state_bytes, sizeof(gd_account_state) == GD_FRAME_BYTES);
 GD_ASSERT(gd_account_state_seq, offsetof(gd_account_state, seq) == 8);
 GD_ASSERT(gd_account_state_ordinal, offsetof(gd_account_state, ordinal) == 16);
 GD_ASSERT(gd_account_state_equity_e6, offsetof(gd_account_state, equity_e6) == 24);
@@ -1198,7 +1198,7 @@ typedef struct gd_hello {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_hello;
-GD_ASSERT(gd_hello_size, sizeof(gd_hello) == GD_FRAME_BYTES);
+GD_ASSERT(gd_hello_bytes, sizeof(gd_hello) == GD_FRAME_BYTES);
 GD_ASSERT(gd_hello_seq, offsetof(gd_hello, seq) == 8);
 GD_ASSERT(gd_hello_acked_seq, offsetof(gd_hello, acked_seq) == 16);
 GD_ASSERT(gd_hello_last_output, offsetof(gd_hello, last_output) == 24);
@@ -1236,7 +1236,7 @@ typedef struct gd_welcome {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_welcome;
-GD_ASSERT(gd_welcome_size, sizeof(gd_welcome) == GD_FRAME_BYTES);
+GD_ASSERT(gd_welcome_bytes, sizeof(gd_welcome) == GD_FRAME_BYTES);
 GD_ASSERT(gd_welcome_seq, offsetof(gd_welcome, seq) == 8);
 GD_ASSERT(gd_welcome_last_seq, offsetof(gd_welcome, last_seq) == 16);
 GD_ASSERT(gd_welcome_first_missing_output, offsetof(gd_welcome, first_missing_output) == 24);
@@ -1275,7 +1275,7 @@ typedef struct gd_ack {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_ack;
-GD_ASSERT(gd_ack_size, sizeof(gd_ack) == GD_FRAME_BYTES);
+GD_ASSERT(gd_ack_bytes, sizeof(gd_ack) == GD_FRAME_BYTES);
 GD_ASSERT(gd_ack_seq, offsetof(gd_ack, seq) == 8);
 GD_ASSERT(gd_ack_durable_seq, offsetof(gd_ack, durable_seq) == 16);
 GD_ASSERT(gd_ack_ordinal, offsetof(gd_ack, ordinal) == 24);
@@ -1314,7 +1314,7 @@ typedef struct gd_fault {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_fault;
-GD_ASSERT(gd_fault_size, sizeof(gd_fault) == GD_FRAME_BYTES);
+GD_ASSERT(gd_fault_bytes, sizeof(gd_fault) == GD_FRAME_BYTES);
 GD_ASSERT(gd_fault_seq, offsetof(gd_fault, seq) == 8);
 GD_ASSERT(gd_fault_fault_seq, offsetof(gd_fault, fault_seq) == 16);
 GD_ASSERT(gd_fault_expected_seq, offsetof(gd_fault, expected_seq) == 24);
@@ -1353,7 +1353,7 @@ typedef struct gd_status_request {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_status_request;
-GD_ASSERT(gd_status_request_size, sizeof(gd_status_request) == GD_FRAME_BYTES);
+GD_ASSERT(gd_status_request_bytes, sizeof(gd_status_request) == GD_FRAME_BYTES);
 GD_ASSERT(gd_status_request_seq, offsetof(gd_status_request, seq) == 8);
 GD_ASSERT(gd_status_request_kind, offsetof(gd_status_request, kind) == 16);
 GD_ASSERT(gd_status_request_spare0, offsetof(gd_status_request, spare0) == 20);
@@ -1390,7 +1390,7 @@ typedef struct gd_status {
     /* CRC-32C over bytes 0..59 of the frame, header included */
     uint32_t crc;
 } gd_status;
-GD_ASSERT(gd_status_size, sizeof(gd_status) == GD_FRAME_BYTES);
+GD_ASSERT(gd_status_bytes, sizeof(gd_status) == GD_FRAME_BYTES);
 GD_ASSERT(gd_status_seq, offsetof(gd_status, seq) == 8);
 GD_ASSERT(gd_status_ordinal, offsetof(gd_status, ordinal) == 16);
 GD_ASSERT(gd_status_digest0, offsetof(gd_status, digest0) == 24);
@@ -1432,7 +1432,7 @@ typedef union gd_frame {
     uint8_t bytes[GD_FRAME_BYTES];
     uint64_t words[8];
 } gd_frame;
-GD_ASSERT(gd_frame_size, sizeof(gd_frame) == GD_FRAME_BYTES);
+GD_ASSERT(gd_frame_bytes, sizeof(gd_frame) == GD_FRAME_BYTES);
 
 #ifdef __cplusplus
 }

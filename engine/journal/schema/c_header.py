@@ -96,7 +96,7 @@ def _struct_lines(template: Template) -> Iterator[str]:
     for field in fields:
         yield from _field_lines(field)
     yield f"}} {name};"
-    yield f"GD_ASSERT({name}_size, sizeof({name}) == GD_FRAME_BYTES);"
+    yield f"GD_ASSERT({name}_bytes, sizeof({name}) == GD_FRAME_BYTES);"
     for field in fields:
         yield f"GD_ASSERT({name}_{field.name}, offsetof({name}, {field.name}) == {field.offset});"
 
@@ -116,7 +116,7 @@ def _union_lines() -> Iterator[str]:
     yield "    uint8_t bytes[GD_FRAME_BYTES];"
     yield "    uint64_t words[8];"
     yield "} gd_frame;"
-    yield "GD_ASSERT(gd_frame_size, sizeof(gd_frame) == GD_FRAME_BYTES);"
+    yield "GD_ASSERT(gd_frame_bytes, sizeof(gd_frame) == GD_FRAME_BYTES);"
 
 
 def header_text() -> str:
