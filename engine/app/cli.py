@@ -78,6 +78,7 @@ TABLE = (
     Entry(
         "prices", "engine.app.prices:command", "What every second's price was made of, and who did not count."
     ),
+    Entry("schema", "engine.app.schema:command", "Print the SBE schema of the frames, or a C header."),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),
     Entry("bench", "engine.app.benchmarks:command", "Measure budgets; every benchmark checks its answer."),

@@ -2,6 +2,13 @@
 
 What a driver, a feed, the relayer or a matching engine in Python uses. One connection may carry several
 sources, and the order in which their frames are sent is the order in which they are journaled.
+
+    async with EngineClient("/var/lib/godark/engine.sock", [Source.MATCHING]) as client:
+        fills = new_frames(Template.FILL, 2, source=Source.MATCHING, first_seq=client.next_seq(Source.MATCHING))
+        fills["market"], fills["price"], fills["size"] = 0, 300_000_000, [5, -3]
+        fills["maker"], fills["taker"] = 1, 2
+        await client.send(seal(fills))
+        await client.drain()  # both are on disk and booked
 """
 
 from __future__ import annotations
@@ -17,11 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import ConnectionLost, LostData, TransportFault
+from engine.gateway.ring_client import open_ring
 from engine.gateway.session import sealed
 from kernels import frames as f
+from kernels.crc32c import first_bad_frame, seal_frames, words_of
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
 
 SOURCES_MAX = 16
+RING = "ring:"
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.02, 0.5
 _FATAL = {Fault.BAD_CRC, Fault.WRONG_SCHEMA, Fault.UNKNOWN_TEMPLATE, Fault.SPARE_NOT_ZERO, Fault.CONFLICT,
           Fault.SOURCE_FORBIDDEN, Fault.NO_HELLO}  # fmt: skip
@@ -48,10 +58,15 @@ class _Wire(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data
-        whole = len(data) // FRAME_BYTES * FRAME_BYTES
-        self._rest = data[whole:]
-        self._client._received(np.frombuffer(data[:whole], FRAME))
+        whole = bytearray(self._rest + data)
+        left = len(whole) % FRAME_BYTES
+        self._rest = bytes(whole[len(whole) - left :])
+        del whole[len(whole) - left :]
+        frames = np.frombuffer(whole, FRAME)
+        good = first_bad_frame(words_of(frames), 0, len(frames))
+        self._client._received(frames[:good])
+        if good < len(frames):
+            self._client._damaged()
 
     def pause_writing(self) -> None:
         self.writable.clear()
@@ -68,27 +83,39 @@ class _Wire(asyncio.Protocol):
 class EngineClient:
     """One session for `sources`. `window_frames` bounds what is sent and not yet acked.
 
-    on_output: called with each new output frame (FRAME record), in order, each once.
+    address: the path of the Unix socket, "host:port" for TCP, or "ring:PATH" for the shared-memory ring.
+    patience_s: how long to wait for an engine to answer, or for the next ack, before ConnectionLost; after a
+    silence the client reconnects, so a call lasts as long as an engine is there that takes nothing (full disk).
+    last_output: number of the last output seen in an earlier run; NO_OUTPUTS for none at all.
+    on_output: called with each new output frame (FRAME record; `typed` reads it), in order, each once.
+    on_ack: called with (source, durable seq) whenever that has grown. on_fault: with each FAULT record.
+    Callbacks run on the loop and must not wait.
+
+    Errors of every call: ConnectionLost (no engine in time), TransportFault (the engine named a fault that
+    repeating does not mend), LostData (either side remembers what the other does not have: stop and alarm).
     """
 
     def __init__(
         self,
-        socket: Path,
+        address: Path | str,
         sources: Iterable[Source],
         *,
         window_frames: int = 65_536,
         patience_s: float = 30.0,
         last_output: int = 0,
         on_output: Callable[[np.void], None] | None = None,
+        on_ack: Callable[[Source, int], None] | None = None,
+        on_fault: Callable[[np.void], None] | None = None,
     ) -> None:
-        self._socket = str(socket)
+        self._address = str(address)
         self._sources = [int(s) for s in sources]
         self._window = window_frames
         self._patience_s = patience_s
-        self._on_output = on_output
+        self._on_output, self._on_ack, self._on_fault = on_output, on_ack, on_fault
         self.last_output = last_output
         self.acked = [0] * SOURCES_MAX
         self.reconnects = 0
+        self._sent = [0] * SOURCES_MAX
         self._unacked: collections.deque[_Unacked] = collections.deque()
         self._unacked_frames = 0
         self._progress = asyncio.Event()
@@ -97,6 +124,19 @@ class EngineClient:
         self._welcomes: dict[int, np.void] = {}
         self._status: Status | None = None
         self._fatal: Exception | None = None
+        self._last_fault: Fault = Fault.NONE
+        self._futile = 0  # reconnects since the last ack
+
+    async def __aenter__(self) -> EngineClient:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def next_seq(self, source: Source) -> int:
+        """Sequence number for the next new frame of a source. Call after `connect`."""
+        return max(self._sent[source], self.acked[source]) + 1
 
     async def connect(self) -> dict[int, int]:
         """Say hello for every source; returns each one's last durable seq. Retries until out of patience."""
@@ -104,20 +144,46 @@ class EngineClient:
         pause = _RETRY_FIRST_S
         while True:
             try:
-                return await self._connect_once()
+                return await self._connect_once(deadline)
             except (OSError, ConnectionLost, TimeoutError) as error:
+                await self.close()
                 if self._fatal is not None:
                     raise self._fatal from error
                 if time.monotonic() + pause > deadline:
-                    raise ConnectionLost(f"{self._socket}: no engine answers; is it running?") from error
+                    raise ConnectionLost(f"{self._address}: {self._why(error)}") from error
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _RETRY_MAX_S)
 
-    async def _connect_once(self) -> dict[int, int]:
+    def _why(self, error: Exception) -> str:
+        """Why nobody welcomed us, in words."""
+        if self._last_fault is not Fault.NONE:
+            return f"the engine says {self._last_fault.name.lower()}"
+        if self._address.startswith(RING) and isinstance(error, ConnectionLost):
+            return error.message
+        return "no engine answers; is it running?"
+
+    async def _dial(self) -> None:
+        """Open the transport that the address names."""
+        loop = asyncio.get_running_loop()
+        host, _, port = self._address.rpartition(":")
+        wire = _Wire(self)
+        if self._address.startswith(RING):
+            path = Path(self._address.removeprefix(RING))
+            self._transport = await open_ring(path, lambda: wire, self._patience_s)
+        elif host and "/" not in host and port.isdecimal():
+            self._transport, _ = await loop.create_connection(lambda: wire, host.strip("[]"), int(port))
+        else:
+            self._transport, _ = await loop.create_unix_connection(lambda: wire, self._address)
+        self._wire = wire
+
+    async def _connect_once(self, until_s: float) -> dict[int, int]:
         loop = asyncio.get_running_loop()
         self._welcomes = {}
-        transport, wire = await loop.create_unix_connection(lambda: _Wire(self), self._socket)
-        self._transport, self._wire = transport, wire
+        self._last_fault = Fault.NONE
+        async with asyncio.timeout(max(until_s - time.monotonic(), _RETRY_FIRST_S)):
+            await self._dial()
+        transport = self._transport
+        assert transport is not None
         transport.set_write_buffer_limits(high=1 << 20)
         for source in self._sources:
             hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
@@ -143,7 +209,11 @@ class EngineClient:
             self._transport.write(item.frames[missing].tobytes())
 
     async def send(self, frames: NDArray[np.void]) -> None:
-        """Send sealed frames; waits while the window or the socket is full. Reconnects by itself."""
+        """Send sealed frames; waits while the window or the socket is full. Reconnects by itself.
+
+        frames: contiguous records of any template. They are kept, not copied, until they are acked: leave
+        them as they are.
+        """
         frames = frames.view(FRAME)
         upto = {
             source: int(seqs.max())
@@ -156,6 +226,8 @@ class EngineClient:
             await self._reconnect()
         self._unacked.append(_Unacked(frames, upto))
         self._unacked_frames += len(frames)
+        for source, seq in upto.items():
+            self._sent[source] = max(self._sent[source], seq)
         assert self._transport is not None and self._wire is not None
         self._transport.write(frames.view(np.uint8).data)
         if not self._wire.writable.is_set():
@@ -205,10 +277,14 @@ class EngineClient:
             await self._reconnect()
 
     async def _reconnect(self) -> None:
+        """Connect again. Where that has brought no ack (a full disk, say), not at once."""
         self.reconnects += 1
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+        if self._futile:
+            await asyncio.sleep(min(_RETRY_FIRST_S * 2 ** min(self._futile, 10), _RETRY_MAX_S))
+        self._futile += 1
         await self.connect()
 
     async def _step(self, deadline: float, what: str) -> None:
@@ -225,9 +301,9 @@ class EngineClient:
         if self._fatal is not None:
             raise self._fatal
         if self._wire.lost.done():
-            raise ConnectionLost(f"{self._socket}: the engine went away")
+            raise ConnectionLost(f"{self._address}: the engine went away")
         if not done:
-            raise ConnectionLost(f"{self._socket}: {what} within {self._patience_s} s")
+            raise ConnectionLost(f"{self._address}: {what} within {self._patience_s} s")
 
     def _received(self, frames: NDArray[np.void]) -> None:
         outputs = (frames["template"] >= Template.REFUSAL) & (frames["template"] < Template.HELLO)
@@ -235,14 +311,14 @@ class EngineClient:
         for row in frames[~outputs]:
             template = int(row["template"])
             if template == Template.ACK:
-                ack = _as(row, Template.ACK)
+                ack = typed(row, Template.ACK)
                 self._acknowledged(int(row["source"]), int(ack["durable_seq"]))
             elif template == Template.WELCOME:
-                self._welcome(int(row["source"]), _as(row, Template.WELCOME))
+                self._welcome(int(row["source"]), typed(row, Template.WELCOME))
             elif template == Template.FAULT:
-                self._fault(int(row["source"]), _as(row, Template.FAULT))
+                self._fault(int(row["source"]), typed(row, Template.FAULT))
             elif template == Template.STATUS:
-                self._got_status(_as(row, Template.STATUS))
+                self._got_status(typed(row, Template.STATUS))
         self._progress.set()
 
     def _got_outputs(self, frames: NDArray[np.void]) -> None:
@@ -255,8 +331,17 @@ class EngineClient:
                 self._on_output(row)
         self.last_output = int(new["seq"][-1])
 
+    def _damaged(self) -> None:
+        """What arrived is not what was sent: nothing more is believed, and the connection is made anew."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def _acknowledged(self, source: int, seq: int) -> None:
-        self.acked[source] = max(self.acked[source], seq)
+        if seq > self.acked[source]:
+            self.acked[source] = seq
+            self._futile = 0
+            if self._on_ack is not None:
+                self._on_ack(Source(source), seq)
         while self._unacked and all(self.acked[s] >= n for s, n in self._unacked[0].upto.items()):
             self._unacked_frames -= len(self._unacked.popleft().frames)
 
@@ -268,7 +353,9 @@ class EngineClient:
         self._welcomes[source] = row
 
     def _fault(self, source: int, row: np.void) -> None:
-        why = Fault(int(row["code"]))
+        why = self._last_fault = Fault(int(row["code"]))
+        if self._on_fault is not None:
+            self._on_fault(row)
         if why is Fault.LOST_DATA:
             self._fatal = LostData(
                 f"source {source}: we hold an ack for a frame that the engine does not have"
@@ -283,6 +370,13 @@ class EngineClient:
         self._status = Status(int(row["ordinal"]), digest)
 
 
-def _as(row: np.void, template: Template) -> np.void:
-    """The record read by its own template."""
-    return np.frombuffer(row.tobytes(), f.DTYPES[template])[0]
+def typed(row: np.void, template: Template | None = None) -> np.void:
+    """A frame read by a template, its own if none is given: fields by their names."""
+    named = Template(int(row["template"])) if template is None else template
+    return np.frombuffer(row.tobytes(), f.DTYPES[named])[0]
+
+
+def seal(frames: NDArray[np.void]) -> NDArray[np.void]:
+    """Write the CRC of each frame, in place; the same records, ready for `send`. To be called last."""
+    seal_frames(words_of(frames), 0, len(frames))
+    return frames.view(FRAME)

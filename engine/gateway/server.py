@@ -11,6 +11,7 @@ from engine.common.errors import JournalFull, SettingsError, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.gateway.engine import SECOND_NS, Engine
+from engine.gateway.ring_server import RingListener
 from engine.gateway.session import NO_OUTPUTS, Session, ack_frame, fault_frame
 from kernels.frames import Fault
 
@@ -217,11 +218,19 @@ class Hub:
 class Listeners:
     """Listening sockets and the hub behind them. Keeps the references that keep them alive."""
 
-    def __init__(self, hub: Hub, servers: list[asyncio.AbstractServer], socket_path: str) -> None:
-        self._hub, self._servers, self._socket_path = hub, servers, socket_path
+    def __init__(
+        self,
+        hub: Hub,
+        servers: list[asyncio.AbstractServer],
+        socket_path: str,
+        ring: RingListener | None = None,
+    ) -> None:
+        self._hub, self._servers, self._socket_path, self._ring = hub, servers, socket_path, ring
 
     def close(self) -> None:
         """Stop listening, drop every peer, remove the socket."""
+        if self._ring is not None:
+            self._ring.close()
         for server in self._servers:
             server.close()
         self._hub.close()
@@ -251,4 +260,5 @@ async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) 
             ) from error
     if settings.engine.clock == "live":
         hub.start_clock()
-    return Listeners(hub, servers, path)
+    ring = RingListener(hub, settings.engine) if settings.engine.ring is not None else None
+    return Listeners(hub, servers, path, ring)
