@@ -22,7 +22,7 @@ from kernels import frames as f
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
 
 SOURCES_MAX = 16
-_RETRY_FIRST_S, _RETRY_MAX_S = 0.02, 0.5
+_RETRY_FIRST_S, _RETRY_GROWTH, _RETRY_MAX_S = 0.004, 1.5, 0.5  # a standby is there within 30 ms
 _FATAL = {Fault.BAD_CRC, Fault.WRONG_SCHEMA, Fault.UNKNOWN_TEMPLATE, Fault.SPARE_NOT_ZERO, Fault.CONFLICT,
           Fault.SOURCE_FORBIDDEN, Fault.NO_HELLO}  # fmt: skip
 
@@ -111,7 +111,7 @@ class EngineClient:
                 if time.monotonic() + pause > deadline:
                     raise ConnectionLost(f"{self._socket}: no engine answers; is it running?") from error
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _RETRY_MAX_S)
+                pause = min(_RETRY_GROWTH * pause, _RETRY_MAX_S)
 
     async def _connect_once(self) -> dict[int, int]:
         loop = asyncio.get_running_loop()

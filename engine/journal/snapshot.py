@@ -191,7 +191,7 @@ def verify_snapshot(path: Path, *, broken_off: Callable[[], bool] = never) -> No
                 crc = _crc_of(part, crc)
                 at += part.nbytes
             if crc != int(entry["crc"]):
-                raise _damaged(path, entry["name"].decode())
+                raise _damaged(path, f"array {entry['name'].decode()}")
     finally:
         os.close(fd)
 
@@ -319,7 +319,7 @@ def _read_array(fd: int, path: Path, entry: np.void, rows: NDArray[np.generic]) 
     words = rows.view(np.int64).reshape(-1)
     _read_whole(fd, path, words, int(entry["offset"]))
     if _crc_of(words, 0) != int(entry["crc"]):
-        raise _damaged(path, entry["name"].decode())
+        raise _damaged(path, f"array {entry['name'].decode()}")
 
 
 def _read_whole(fd: int, path: Path, words: NDArray[np.int64], offset: int) -> None:
@@ -340,4 +340,4 @@ def _write_whole(fd: int, data: memoryview, offset: int) -> None:
 
 
 def _damaged(path: Path, what: str) -> SnapshotUnusable:
-    return SnapshotUnusable(f"{path.name}: {what} is damaged", path=str(path), array=what)
+    return SnapshotUnusable(f"{path.name}: {what} is damaged", path=str(path))
