@@ -8,10 +8,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.common.errors import JournalGone
 from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.head import HeadPage
-from engine.journal.reader import JournalReader, check_witness
+from engine.journal.reader import Chunk, Cursor, JournalReader, check_witness
+from engine.journal.restore import newest_good
+from engine.journal.snapshot import restore_gate
+from kernels.admission import Gate, remember
+from kernels.crc32c import words_of
 
 
 class Followed(NamedTuple):
@@ -30,13 +35,36 @@ class Follower:
     """Reads durable groups, applies them, and checks the engine's witness at every step.
 
     `live` reads no further than the head page says is durable; otherwise to the last complete group of a
-    journal at rest. WitnessMismatch or JournalDamaged end the following.
+    journal at rest. `from_snapshot`: begin with the newest good one, and begin anew with one where the journal
+    no longer keeps this follower's place: for those who need the books, not every frame (`jumps` counts it).
+    `machine`, `gate`: brought by the caller, and kept in step; both must be new.
+    WitnessMismatch or JournalDamaged end the following.
     """
 
-    def __init__(self, directory: Path, *, live: bool = True, capacity: int = 65_536) -> None:
-        self.machine = Machine(capacity=capacity)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        live: bool = True,
+        capacity: int = 65_536,
+        from_snapshot: bool = False,
+        machine: Machine | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.machine = machine or Machine(capacity=capacity)
+        self.jumps = 0
+        self._directory = directory
+        self._gate = gate
+        self._from_snapshot = from_snapshot
         self._head = HeadPage(directory / "head") if live else None
-        self._reader = JournalReader(directory, capacity=capacity)
+        self._reader = JournalReader(directory, capacity=self.machine.capacity)
+        if from_snapshot:
+            self._begin_with_snapshot()
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place behind the last group folded."""
+        return self._reader.cursor
 
     @property
     def position(self) -> int:
@@ -48,21 +76,49 @@ class Follower:
         """Position that the engine says is durable (live), else where this follower stands."""
         return self._head.get("durable") if self._head else self.position
 
-    def poll(self) -> Followed | None:
-        """Fold the next groups; None if there are none now. Never waits."""
+    def poll(self, *, at_rest: bool = False) -> Followed | None:
+        """Fold the next groups; None if there are none now. Never waits.
+
+        at_rest: the engine is known to be dead; go on behind what it said is durable, to the last complete group.
+        """
         upto = None
-        if self._head is not None:
+        if self._head is not None and not at_rest:
             upto = self._head.get("durable")
             if upto <= self.position:
                 return None
-        chunk = self._reader.read(upto)
-        if not len(chunk.frames):
+        chunk = self._read(upto)
+        frames = chunk.frames
+        if not len(frames):
             return None
         check_witness(chunk.witness, self.machine.witness, self.position)
         first = self.machine.state.number("ordinal") + 1
-        applied = self.machine.apply(views_of(chunk.frames), 0, len(chunk.frames))
-        return Followed(chunk.frames, first, applied.results, applied.legs)
+        applied = self.machine.apply(views_of(frames), 0, len(frames))
+        if self._gate is not None:
+            remember(self._gate, words_of(frames), frames, 0, len(frames))
+        return Followed(frames, first, applied.results, applied.legs)
 
     def close(self) -> None:
         """Let go of the journal."""
         self._reader.close()
+
+    def _read(self, upto: int | None) -> Chunk:
+        try:
+            return self._reader.read(upto)
+        except JournalGone:
+            before = self.position
+            if not self._from_snapshot or not self._begin_with_snapshot() or self.position <= before:
+                raise
+            self.jumps += 1
+            return self._reader.read(upto)
+
+    def _begin_with_snapshot(self) -> bool:
+        """Take over the newest good snapshot; False if there is none."""
+        loaded = newest_good(self._directory)
+        if loaded is None:
+            return False
+        self.machine.state = loaded.state
+        if self._gate is not None:
+            restore_gate(self._gate, loaded)
+        self._reader.close()
+        self._reader = JournalReader(self._directory, capacity=self.machine.capacity, cursor=loaded.cursor)
+        return True

@@ -12,6 +12,7 @@ from engine.common.errors import JournalError, ProcessFailed, RpcError
 from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
+from engine.journal.retention import hold
 from kernels.frames import FRAME, Source
 from relayer.chain.messages import Signer
 from relayer.chain.rpc import RpcClient
@@ -39,6 +40,8 @@ class Relayer:
         self._settings = settings
         self._store = store
         self._engine = engine
+        # Batches and log are folded from the first frame at every start: nothing of the journal may go yet.
+        hold(settings.data_dir / "journal", "relayer", 0)
         self._planner = Planner(settings.data_dir / "journal", rows_per_chunk=settings.relayer.rows_per_chunk)
         self._graph = Graph()
         self._submitter = Submitter(rpcs, signer, store, self._graph)

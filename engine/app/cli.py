@@ -59,6 +59,12 @@ TABLE = (
     ),
     Entry("devnet", "relayer.devnet.process:run", "The embedded chain behind JSON-RPC, loopback only.", True),
     Entry(
+        "standby",
+        "engine.app.standby:run",
+        "The standby: same books, writes the snapshots, takes over when the engine dies.",
+        True,
+    ),
+    Entry(
         "keeper", "engine.journal.keeper:run", "Prepares journal segments for the engine.", True, hidden=True
     ),
     Entry(

@@ -60,6 +60,9 @@ class Group:
         except BaseExceptionGroup as group:
             # The first to fail says why; the others were cancelled for it.
             raise group.exceptions[0] from group
+        if self.settings.standby.enabled:
+            await self._start("standby")
+            self.supervisor.inherit("engine", "standby")
         ready = await self._start("relayer")
         self.payer = str(ready["payer"])
 
@@ -161,8 +164,12 @@ async def until_stopped(group: Group, stop: asyncio.Event) -> None:
 
 
 @click.command(help="Run the group on one machine until Ctrl-C: engine, keeper, relayer, embedded chain.")
+@click.option("--standby", is_flag=True, help="Also start a standby, which takes over when the engine dies.")
 @settings_options
-def command(settings: Settings) -> None:
+def command(settings: Settings, standby: bool) -> None:
+    if standby:
+        update = {"standby": settings.standby.model_copy(update={"enabled": True})}
+        settings = settings.model_copy(update=update)
     logs.configure(settings.logs, process="run")
     asyncio.run(_run(settings))
 

@@ -94,8 +94,17 @@ class Supervisor:
         self._log_dir = log_dir
         self._on_restart = on_restart
         self._children: dict[str, _Child] = {}
+        self._heirs: dict[str, str] = {}
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
+
+    def inherit(self, name: str, heir: str) -> None:
+        """From now on, when `name` ends while `heir` runs, `heir` has taken its place by itself.
+
+        The running process then goes by the name `name`, and a new `heir` is started, not a second `name`.
+        """
+        self._child(name), self._child(heir)
+        self._heirs[name] = heir
 
     def pid(self, name: str) -> int:
         """Process id of the current life. ProcessFailed: it is not running."""
@@ -231,12 +240,27 @@ class Supervisor:
             while child.process is not None:
                 status = await child.process.wait()
                 get_logger().warning("process_ended", name=child.name, status=status)
+                self._pass_on(child)
                 await self._restart(child)
         except asyncio.CancelledError:
             raise
         except Exception as error:
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
+
+    def _pass_on(self, child: _Child) -> None:
+        """Let an heir that runs have the name of `child`, which has ended; `child` will be the next heir."""
+        name = child.name
+        heir = self._children.get(self._heirs.get(name, ""))
+        if heir is None or heir.watcher is None or not heir.alive():
+            return
+        child.name, heir.name = heir.name, child.name
+        child.source, heir.source = heir.source, child.source
+        self._children[child.name], self._children[heir.name] = child, heir
+        heir.restarted, child.restarted = child.restarted + 1, heir.restarted
+        get_logger().warning("process_replaced", name=name, pid=self.pid(name))
+        if self._on_restart is not None:
+            self._on_restart(name, heir.restarted, dict(heir.ready or {}))
 
     async def _restart(self, child: _Child) -> None:
         """Start it again until it is ready. ProcessFailed: more than 20 attempts within 60 s."""

@@ -92,6 +92,18 @@ class SyncFailed(JournalError):
     exit_code = 70
 
 
+class JournalGone(JournalError):
+    """A place in the journal is no longer kept: whoever stands there goes on from a snapshot."""
+
+    code = "journal_gone"
+
+
+class SnapshotUnusable(JournalError):
+    """A snapshot is damaged, of another layout, or does not fit its journal. Names the file and what is wrong."""
+
+    code = "snapshot_unusable"
+
+
 class WitnessMismatch(JournalError):
     """A follower's results differ from the engine's. Names the position and both values."""
 

@@ -107,6 +107,22 @@ class EngineSettings(_Section):
         return self
 
 
+class StandbySettings(_Section):
+    """The standby: whether `godark run` starts one, when it writes a snapshot, when it calls an engine hung.
+
+    hung_after_ms: age of the engine's heartbeat, 0: never. holders: followers without whose word on what they
+    still need (`engine.journal.retention`) no segment is unlinked.
+    """
+
+    enabled: bool = False
+    poll_ms: int = Field(default=1, ge=1, le=1000)
+    hung_after_ms: int = Field(default=5000, ge=0, le=3_600_000)
+    snapshot_bytes: int = Field(default=512 << 20, ge=4096)
+    snapshot_s: int = Field(default=600, ge=1)
+    snapshots_kept: int = Field(default=2, ge=2, le=1000)
+    holders: TextList = ("relayer",)
+
+
 class RelayerSettings(_Section):
     """The relayer process. No `rpc_urls`: it uses the embedded devnet. URLs may hold an access token."""
 
@@ -186,6 +202,7 @@ class Settings(BaseSettings):
 
     data_dir: LocalPath
     engine: EngineSettings
+    standby: StandbySettings = StandbySettings()
     relayer: RelayerSettings
     devnet: DevnetSettings
     logs: LogSettings = LogSettings()

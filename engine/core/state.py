@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import mmap
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from kernels.oracle_rules import ORACLE
 RULES = 1
 """The newest rules this build can fold. Only an `upgrade` frame changes the rules in force."""
 
+_SLICE_BYTES = 4 << 20
 _HUGE_PAGE = 1 << 21
 _HUGE_FROM = 4 * _HUGE_PAGE
 
@@ -118,8 +120,10 @@ class State:
 
     def reserve(self, frames: int) -> None:
         """Make room for whatever `frames` more frames can add: an account each, two positions each."""
+        self._make_room(self.number("accounts") + frames, self.number("positions") + 2 * frames)
+
+    def _make_room(self, accounts: int, positions: int) -> None:
         b = self.books
-        accounts, positions = self.number("accounts") + frames, self.number("positions") + 2 * frames
         if accounts > len(b.accounts):
             grown = _grown(b.accounts, accounts)
             keys = _grown(b.keys, accounts)
@@ -137,6 +141,24 @@ class State:
             slots.index_cross(first, following, b.positions, self.number("positions"))
             b = b._replace(cross_first=first, cross_next=following)
         self.books = b
+
+    def restore(self, meta: NDArray[np.void]) -> list[Section]:
+        """Make a new state ready for a snapshot's rows: `meta` taken over, room for as many as it counts.
+
+        The caller fills the sections returned, which are this state's own memory, then calls `reindex`.
+        """
+        self._make_room(int(meta[0]["accounts"]), int(meta[0]["positions"]))
+        self.books.meta[:] = meta
+        return self.sections()
+
+    def reindex(self) -> None:
+        """Take anew all that is not authoritative: tables, lists, and what follows from parameters."""
+        b = self.books
+        slots.index_accounts(b.account_table, b.keys, self.number("accounts"))
+        slots.index_positions(b.position_table, b.positions, self.number("positions"))
+        b.cross_first[:], b.cross_next[:] = 0, 0
+        slots.index_cross(b.cross_first, b.cross_next, b.positions, self.number("positions"))
+        self.derive()
 
     def sections(self) -> list[Section]:
         """The authoritative arrays, used prefixes only: independent of capacity, grouping and caches."""
@@ -169,14 +191,20 @@ def _numbers_of(books: Books) -> memoryview:
     return books.meta.view(np.int64).data
 
 
-def digest_of(sections: list[Section]) -> bytes:
-    """SHA-256 over sections in order: name, NUL, rows and row bytes as u64 LE each, then the rows."""
+def digest_of(sections: list[Section], between: Callable[[], None] = lambda: None) -> bytes:
+    """SHA-256 over sections in order: name, NUL, rows and row bytes as u64 LE each, then the rows.
+
+    `between` is called before every 4 MiB: what it raises breaks off.
+    """
     h = hashlib.sha256()
     for name, rows in sections:
         h.update(
             name.encode() + b"\0" + len(rows).to_bytes(8, "little") + rows.itemsize.to_bytes(8, "little")
         )
-        h.update(np.ascontiguousarray(rows).view(np.uint8).data)
+        data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
+        for start in range(0, len(data), _SLICE_BYTES):
+            between()
+            h.update(data[start : start + _SLICE_BYTES])
     return h.digest()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import JournalFull
+from engine.common.processes import start_ticks
 from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.head import HeadPage
@@ -40,6 +41,7 @@ class Engine:
         self._owners: dict[int, Session] = {}
         self._clock_runs = False
         self.own_clock = False
+        head.row["pid_started"] = start_ticks(os.getpid())
         head.row["pid"] = os.getpid()
         self._take_back()
         self._publish()

@@ -15,46 +15,51 @@ from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from engine.core.apply import Machine
-from engine.core.views import views_of
+from engine.follower import Follower
 from engine.gateway.engine import Engine
 from engine.gateway.server import serve
 from engine.gateway.warm import compile_all
 from engine.journal.head import HeadPage
-from engine.journal.reader import JournalReader, check_witness
-from engine.journal.recovery import JournalLock, Tail, harden_tail, judge_tail
+from engine.journal.recovery import JournalLock, Tail, take_tail
 from engine.journal.writer import JournalWriter
-from kernels.admission import Gate, new_gate, remember
-from kernels.crc32c import words_of
+from kernels.admission import Gate, new_gate
 
 
 def recover(settings: Settings, machine: Machine, gate: Gate) -> Tail:
-    """Fold the whole journal into `machine` and `gate`, judge its tail and make it durable."""
+    """Bring a new `machine` and `gate` to the journal's end, judge its tail and make it durable.
+
+    From the newest good snapshot on, or from the start.
+    """
     directory = settings.data_dir / "journal"
-    reader = JournalReader(directory, capacity=machine.capacity)
+    follower = Follower(directory, live=False, from_snapshot=True, machine=machine, gate=gate)
     try:
-        while True:
-            chunk = reader.read()
-            frames = chunk.frames
-            if not len(frames):
-                break
-            check_witness(chunk.witness, machine.witness, reader.cursor.position)
-            machine.apply(views_of(frames), 0, len(frames))
-            remember(gate, words_of(frames), frames, 0, len(frames))
+        while follower.poll() is not None:
+            continue
     finally:
-        reader.close()
-    tail = judge_tail(directory, reader.cursor)
-    harden_tail(directory, tail)
-    return tail
+        follower.close()
+    return take_tail(directory, follower.cursor)
 
 
 def open_engine(settings: Settings) -> Engine:
     """Everything an engine needs before it may acknowledge: lock, books, new epoch, head page."""
-    directory = settings.data_dir / "journal"
-    lock = JournalLock(directory)
-    machine = Machine()
-    gate = new_gate()
+    lock = JournalLock(settings.data_dir / "journal")
+    machine, gate = Machine(), new_gate()
     began = time.perf_counter()
     tail = recover(settings, machine, gate)
+    engine = open_epoch(settings, machine, gate, tail, lock)
+    get_logger().info(
+        "recovered",
+        epoch=engine.epoch,
+        frames=engine.ordinal(),
+        torn_bytes=tail.torn_bytes,
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    return engine
+
+
+def open_epoch(settings: Settings, machine: Machine, gate: Gate, tail: Tail, lock: JournalLock) -> Engine:
+    """An engine whose books stand at `tail`, in a new epoch and a new segment. It holds the lock from now on."""
+    directory = settings.data_dir / "journal"
     writer = JournalWriter(
         directory,
         tail,
@@ -63,15 +68,7 @@ def open_engine(settings: Settings) -> Engine:
         time_ns=time.time_ns(),
         witness=machine.witness,
     )
-    get_logger().info(
-        "recovered",
-        epoch=writer.epoch,
-        frames=machine.state.number("ordinal"),
-        torn_bytes=tail.torn_bytes,
-        seconds=round(time.perf_counter() - began, 3),
-    )
-    head = HeadPage(directory / "head", create=True)
-    return Engine(machine, gate, writer, head, lock)
+    return Engine(machine, gate, writer, HeadPage(directory / "head", create=True), lock)
 
 
 def run(settings: Settings) -> None:
@@ -80,7 +77,11 @@ def run(settings: Settings) -> None:
     Ends on SIGTERM or SIGINT after the group in hand; a failed sync ends it at once.
     """
     compile_all()
-    engine = open_engine(settings)
+    serve_until_stopped(settings, open_engine(settings))
+
+
+def serve_until_stopped(settings: Settings, engine: Engine) -> None:
+    """Serve an open engine on a loop of this thread until SIGTERM, SIGINT or an error; closes it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, engine))
 

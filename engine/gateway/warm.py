@@ -14,6 +14,7 @@ from engine.core.views import views_of
 from engine.gateway.session import Session
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.recovery import judge_tail
+from engine.journal.snapshot import load_snapshot, write_snapshot
 from engine.journal.writer import JournalWriter
 from kernels import frames as f
 from kernels import groups, slots
@@ -104,6 +105,7 @@ def _warm_journal(directory: Path, frames: NDArray[np.void]) -> None:
     reader = JournalReader(directory, capacity=64)
     reader.read()
     reader.close()
+    load_snapshot(write_snapshot(directory, Machine(capacity=1), new_gate(), reader.cursor))
     judge_tail(directory, reader.cursor)
     blank = np.zeros((1, 8), np.int64)
     groups.later_durable(blank, 0, 1, 0)

@@ -34,6 +34,7 @@ HEAD = np.dtype(
         ("sync_ns", "<i8"),  # spent in fdatasync, in all
         ("ack_ns", "<i8"),  # of the last group: first byte read to ack written
         ("settled_batch", "<i8"),
+        ("pid_started", "<i8"),  # when the process began, see `engine.common.processes.start_ticks`
     ]
 )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalDamaged, JournalError, SchemaUnknown, WitnessMismatch
+from engine.common.errors import JournalDamaged, JournalError, JournalGone, SchemaUnknown, WitnessMismatch
 from engine.journal.segment import Segment, list_segments
 from kernels import groups
 from kernels.crc32c import words_of
@@ -62,14 +62,12 @@ class JournalReader:
         """The next frames, none beyond position `upto` (None: the last complete group, wherever that is).
 
         An empty chunk means there is nothing more for now. JournalDamaged: a group that must be there is not.
-        JournalError: a group is larger than `capacity`.
+        JournalGone: the cursor's place is no longer kept. JournalError: a group is larger than `capacity`.
         """
         while True:
             if self._segment is None and not self._open_next():
                 if upto is not None and list_segments(self.directory):
-                    raise JournalError(
-                        f"{self.directory}: position {self.cursor.position} is no longer kept: use a snapshot"
-                    )
+                    raise self._gone()
                 return Chunk(self._out[:0], -1)
             before = self.cursor.position
             chunk, why = self._scan(upto)
@@ -85,6 +83,8 @@ class JournalReader:
             if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
+                if upto is not None and list_segments(self.directory)[0].first_position > self.cursor.position:
+                    raise self._gone()
                 if upto is not None and why == groups.BLANK:
                     raise self._damage()
                 return chunk
@@ -129,8 +129,14 @@ class JournalReader:
         ]
         if not fitting:
             return False
-        self._fd, self._segment = os.open(fitting[-1].path, os.O_RDONLY), fitting[-1]
+        self._open(fitting[-1])
         return True
+
+    def _open(self, segment: Segment) -> None:
+        try:
+            self._fd, self._segment = os.open(segment.path, os.O_RDONLY), segment
+        except FileNotFoundError as error:
+            raise self._gone() from error
 
     def _roll(self) -> bool:
         """Go on in the newest segment that starts where this one ends, if there is one."""
@@ -139,8 +145,14 @@ class JournalReader:
         if not starting or starting[-1] == here:
             return False
         self.close()
-        self._fd, self._segment = os.open(starting[-1].path, os.O_RDONLY), starting[-1]
+        self._open(starting[-1])
         return True
+
+    def _gone(self) -> JournalGone:
+        return JournalGone(
+            f"{self.directory}: position {self.cursor.position} is no longer kept: use a snapshot",
+            position=self.cursor.position,
+        )
 
     def _damage(self) -> JournalDamaged:
         assert self._segment is not None

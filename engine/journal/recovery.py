@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from engine.common.errors import JournalDamaged, JournalLocked, SchemaUnknown, SyncFailed
 from engine.journal.reader import Cursor
 from engine.journal.segment import Segment, list_segments, sync_directory
+from engine.journal.snapshot import list_snapshots, position_of
 from kernels import groups
 from kernels.crc32c import first_bad_frame, words_of
-from kernels.frames import FRAME, FRAME_BYTES, SCHEMA_ID, SCHEMA_VERSION
+from kernels.frames import FRAME, FRAME_BYTES, SCHEMA_ID, SCHEMA_VERSION, Template
 
 _ZERO_CHUNK = bytes(1 << 20)
+GROUP_BYTES_MAX = (1 + 65_536) * FRAME_BYTES
+"""A group's header and as many frames as `engine.group_frames_max` may ever be set to."""
 
 
 class JournalLock:
@@ -51,6 +54,17 @@ class Tail(NamedTuple):
     torn_bytes: int
 
 
+def take_tail(directory: Path, cursor: Cursor) -> Tail:
+    """Judge what lies behind `cursor`, the last complete group, and make the journal up to it durable.
+
+    JournalDamaged also where a snapshot was taken further on: what it was taken from was durable.
+    """
+    tail = judge_tail(directory, cursor)
+    check_reaches_snapshots(directory, cursor.position)
+    harden_tail(directory, tail)
+    return tail
+
+
 def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     """Check what lies behind the last complete group, without changing it.
 
@@ -62,11 +76,9 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     durable = -1
     for segment in _unfinished(segments, cursor):
         at = max(0, cursor.position - segment.first_position)
-        raw = _slots(segment)
-        words = words_of(raw)
-        _refuse_newer(segment, raw[at : at + 1])
-        durable = max(durable, groups.later_durable(words, at, len(raw), segment.first_position + at))
-        torn += (groups.last_used(words, at, len(raw)) - at) * FRAME_BYTES
+        claimed, end = _look_behind(segment, at)
+        durable = max(durable, claimed)
+        torn += (end - at) * FRAME_BYTES
     if durable > cursor.position:
         here = [s for s in segments if s.first_position <= cursor.position][-1:] or segments[:1]
         offset = max(0, cursor.position - here[0].first_position) * FRAME_BYTES
@@ -77,6 +89,30 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
             offset=offset,
         )
     return Tail(cursor, max((s.epoch for s in segments), default=0), torn)
+
+
+def _look_behind(segment: Segment, at: int) -> tuple[int, int]:
+    """(highest durable position that a header from slot `at` on claims or -1, slot behind the last used one).
+
+    Nearly all of it is zeros, in a start's way to the first ack: those are passed over unread by the kernels.
+    """
+    buffer = bytearray(len(_ZERO_CHUNK))
+    slots = np.frombuffer(buffer, FRAME)
+    words = words_of(slots)
+    durable, end, slot = -1, at, at
+    fd = os.open(segment.path, os.O_RDONLY)
+    try:
+        while got := os.preadv(fd, [buffer], slot * FRAME_BYTES) // FRAME_BYTES:
+            if got < len(slots) or buffer != _ZERO_CHUNK:
+                if slot == at:
+                    _refuse_newer(segment, slots[:1])
+                durable = max(durable, groups.later_durable(words, 0, got, segment.first_position + slot))
+                used = groups.last_used(words, 0, got)
+                end = slot + used if used else end
+            slot += got
+    finally:
+        os.close(fd)
+    return durable, end
 
 
 def _refuse_newer(segment: Segment, slot: NDArray[np.void]) -> None:
@@ -100,15 +136,13 @@ def _unfinished(segments: list[Segment], cursor: Cursor) -> list[Segment]:
     ]
 
 
-def _slots(segment: Segment) -> NDArray[np.void]:
-    return np.fromfile(segment.path, FRAME, count=segment.slots)
-
-
 def harden_tail(directory: Path, tail: Tail) -> None:
-    """Zero what is torn, rewrite what is kept of the last segments, sync both.
+    """Rewrite the last group, zero what may be torn behind it, sync both.
 
-    The page cache may hold what the disk never got (a failed sync marks pages clean), so the bytes behind
-    the last header are written again before a new epoch relies on them. SyncFailed ends the process.
+    The page cache may hold what the disk never got (a failed sync marks pages clean), so both are written again
+    before a new epoch relies on them. What lies before the last group's header is on disk: it is written when
+    all before it is. Torn is at most one group: the next is begun when this one is synced. SyncFailed ends the
+    process.
     """
     cursor = tail.cursor
     for segment in _unfinished(list_segments(directory), cursor):
@@ -116,16 +150,36 @@ def harden_tail(directory: Path, tail: Tail) -> None:
         fd = os.open(segment.path, os.O_RDWR)
         try:
             size = os.fstat(fd).st_size
-            kept = os.pread(fd, keep * FRAME_BYTES, 0)
-            _write_whole(fd, kept, 0)
-            for start in range(len(kept), size, len(_ZERO_CHUNK)):
-                _write_whole(fd, _ZERO_CHUNK[: size - start], start)
+            first = _last_group(fd, keep)
+            _write_whole(fd, os.pread(fd, (keep - first) * FRAME_BYTES, first * FRAME_BYTES), first * FRAME_BYTES)
+            stop = min(size, keep * FRAME_BYTES + max(GROUP_BYTES_MAX, tail.torn_bytes))
+            for start in range(keep * FRAME_BYTES, stop, len(_ZERO_CHUNK)):
+                _write_whole(fd, _ZERO_CHUNK[: stop - start], start)
             os.fsync(fd)
         except OSError as error:
             raise SyncFailed(f"{segment.path}: cannot make the tail durable: {error.strerror}") from error
         finally:
             os.close(fd)
     sync_directory(directory)
+
+
+def _last_group(fd: int, keep: int) -> int:
+    """Slot of the last group header before slot `keep`, or the first that could be."""
+    first = max(0, keep - GROUP_BYTES_MAX // FRAME_BYTES)
+    slots = np.frombuffer(os.pread(fd, (keep - first) * FRAME_BYTES, first * FRAME_BYTES), FRAME)
+    headers = np.flatnonzero(slots["template"] == Template.GROUP)
+    return first + int(headers[-1]) if len(headers) else first
+
+
+def check_reaches_snapshots(directory: Path, position: int) -> None:
+    """JournalDamaged if a snapshot, usable or not, was taken behind `position`, where the journal ends."""
+    taken = [position_of(path) for path in list_snapshots(directory)]
+    if taken and taken[-1] > position:
+        raise JournalDamaged(
+            f"{directory}: the journal ends at position {position}, but a snapshot was taken at {taken[-1]};"
+            " restore the journal from a copy",
+            position=position,
+        )
 
 
 def _write_whole(fd: int, data: bytes, offset: int) -> None:

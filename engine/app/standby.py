@@ -1,0 +1,16 @@
+"""`godark standby`: the standby's room and the gateway's server, put together here because rooms do not meet."""
+
+from __future__ import annotations
+
+from engine.common.settings import Settings
+from engine.gateway.process import open_epoch, serve_until_stopped
+from engine.gateway.warm import compile_all
+from engine.standby.process import follow
+
+
+def run(settings: Settings) -> None:
+    """Process entry: a standby first, and from the engine's death on the engine."""
+    compile_all()
+    taken = follow(settings)
+    if taken is not None:
+        serve_until_stopped(settings, open_epoch(settings, *taken))
