@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from engine.common.errors import JournalError, JournalFull
 from kernels import frames as f
-from kernels.crc32c import seal_frames, words_of
+from kernels.crc32c import words_of
 from kernels.frames import FRAME_BYTES, Source, Template
+from kernels.groups import close_group
 
 _NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
 _ZERO_CHUNK = bytes(1 << 20)
@@ -57,35 +58,17 @@ def list_segments(directory: Path) -> list[Segment]:
     return found
 
 
-def group_header(
-    *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
+def empty_group(
+    *, position: int, epoch: int, time_ns: int, chain: int, witness: int
 ) -> NDArray[np.void]:
-    """A sealed group header for `count` frames that start after it at `position` + 1.
+    """GROUP[1]: a sealed header at `position` of a group without frames, as every segment begins with.
 
     Everything before a header is synced when it is written, so `durable_upto` is its own position.
     """
     header = f.new_frames(Template.GROUP, 1, source=Source.ENGINE)
-    fill_header(
-        header, position=position, count=count, epoch=epoch, time_ns=time_ns, chain=chain, witness=witness
-    )
+    header["market"] = -1
+    close_group(words_of(header), 0, position, epoch, time_ns, chain, witness)
     return header
-
-
-def fill_header(
-    header: NDArray[np.void], *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
-) -> None:
-    """Write the fields of a group header in place and seal it. header: GROUP[1]."""
-    row = header[0]
-    row["seq"] = position + 1
-    row["market"] = -1
-    row["first_position"] = position + 1
-    row["durable_upto"] = position
-    row["time_ns"] = time_ns
-    row["count"] = count
-    row["epoch"] = epoch
-    row["chain"] = chain
-    row["witness"] = witness
-    seal_frames(words_of(header), 0, 1)
 
 
 def sync_directory(directory: Path) -> None:
