@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from kernels import frames as f
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
 
 SOURCES_MAX = 16
+SEND_BYTES = 1 << 20
 _RETRY_FIRST_S, _RETRY_MAX_S = 0.02, 0.5
 _FATAL = {Fault.BAD_CRC, Fault.WRONG_SCHEMA, Fault.UNKNOWN_TEMPLATE, Fault.SPARE_NOT_ZERO, Fault.CONFLICT,
           Fault.SOURCE_FORBIDDEN, Fault.NO_HELLO}  # fmt: skip
@@ -63,6 +65,11 @@ class _Wire(asyncio.Protocol):
         self.writable.set()
         if not self.lost.done():
             self.lost.set_result(None)
+
+
+def widen(peer: Any) -> None:
+    """Let a socket hold a whole group on its way: what arrives in one piece is synced once. As far as allowed."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 class EngineClient:
@@ -119,6 +126,7 @@ class EngineClient:
         transport, wire = await loop.create_unix_connection(lambda: _Wire(self), self._socket)
         self._transport, self._wire = transport, wire
         transport.set_write_buffer_limits(high=1 << 20)
+        widen(transport.get_extra_info("socket"))
         for source in self._sources:
             hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
             hello["acked_seq"], hello["last_output"] = self.acked[source], self.last_output

@@ -65,13 +65,17 @@ class Engine:
         self._start_page()
 
     def commit(self, count: int) -> None:
-        """Journal, sync, book `group[:count]`. JournalFull: nothing happened and the gate forgets them."""
+        """Journal, book, sync `group[:count]`. JournalFull: nothing happened and the gate forgets them.
+
+        Booked while the disk writes; nobody is told of it before the sync, and a failed one ends the process.
+        """
         try:
-            self.writer.commit(count, time.time_ns(), self.machine.witness)
+            self.writer.write(count, time.time_ns(), self.machine.witness)
         except JournalFull:
             self._take_back()
             raise
         self.machine.apply(self._views, 0, count)
+        self.writer.sync()
         self._publish(count)
 
     def _take_back(self) -> None:

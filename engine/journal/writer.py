@@ -11,7 +11,7 @@ import numpy as np
 from engine.common.errors import JournalFull, SyncFailed
 from engine.journal.head import HeadPage, slot
 from engine.journal.recovery import Tail
-from engine.journal.segment import empty_group, segment_path, sync_directory, write_zeros
+from engine.journal.segment import empty_group, segment_path, start_writing, sync_directory, write_zeros
 from kernels.crc32c import words_of
 from kernels.frames import FRAME, FRAME_BYTES
 from kernels.groups import close_group
@@ -61,13 +61,33 @@ class JournalWriter:
         witness: of the books before this group. SyncFailed: what is on disk is unknown, the process must end.
         JournalFull: nothing was written, the frames may be offered again later.
         """
+        self.write(count, time_ns, witness)
+        self.sync()
+        return self.position
+
+    def write(self, count: int, time_ns: int, witness: int) -> None:
+        """The first half of `commit`: the group is on its way to the disk, and durable after `sync`.
+
+        What the caller does in between costs no time while the disk is busy.
+        """
         if (self.position - self._first + 1 + count) * FRAME_BYTES > self._segment_bytes:
             self._open_segment(time_ns, witness)
         chain = int(close_group(self._words, count, self.position, self.epoch, time_ns, self.chain, witness))
-        self._write(self._bytes[: (count + 1) * FRAME_BYTES], (self.position - self._first) * FRAME_BYTES)
+        size, offset = (count + 1) * FRAME_BYTES, (self.position - self._first) * FRAME_BYTES
+        self._write(self._bytes[:size], offset)
+        start_writing(self._fd, offset, size)
         self.chain = chain
         self.position += count + 1
-        return self.position
+
+    def sync(self) -> None:
+        """The second half: everything written is durable when this returns. SyncFailed."""
+        began = time.perf_counter_ns()
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise _failed(error) from error
+        self.last_sync_ns = time.perf_counter_ns() - began
+        self.sync_ns += self.last_sync_ns
 
     def close(self) -> None:
         """Let go of the segment."""
@@ -80,12 +100,8 @@ class JournalWriter:
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, data[done:], offset + done)
-            began = time.perf_counter_ns()
-            os.fdatasync(self._fd)
-            self.last_sync_ns = time.perf_counter_ns() - began
-            self.sync_ns += self.last_sync_ns
         except OSError as error:
-            raise SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}") from error
+            raise _failed(error) from error
 
     def _open_segment(self, time_ns: int, witness: int) -> None:
         path = segment_path(self.directory, self.epoch, self.position)
@@ -100,6 +116,7 @@ class JournalWriter:
             position=self.position, epoch=self.epoch, time_ns=time_ns, chain=self.chain, witness=witness
         )
         self._write(header.view(np.uint8).data, 0)
+        self.sync()
         try:
             sync_directory(self.directory)
         except OSError as error:
@@ -118,6 +135,10 @@ class JournalWriter:
             temporary.rename(path)
         except OSError as error:
             raise JournalFull(f"{path}: cannot open a new segment: {error.strerror}") from error
+
+
+def _failed(error: OSError) -> SyncFailed:
+    return SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}")
 
 
 def publish(head: HeadPage, writer: JournalWriter, ordinal: int) -> None:
