@@ -42,6 +42,16 @@ def _step8_by_table(state: int, word: int) -> int:
     return crc
 
 
+def _step4_by_table(state: int, word: int) -> int:
+    """Raw CRC state after four more bytes: the low half of `word`."""
+    crc = state
+    data = word
+    for _ in range(4):
+        crc = TABLE[(crc ^ data) & 0xFF] ^ (crc >> 8)
+        data >>= 8
+    return crc
+
+
 if has_cpu_feature("sse4.2"):
 
     @primitive(_step8_by_table)
@@ -57,8 +67,23 @@ if has_cpu_feature("sse4.2"):
 
         return types.int64(types.int64, types.int64), codegen
 
+    @primitive(_step4_by_table)
+    def _step4(typingctx, state, word):  # type: ignore[no-untyped-def]
+        """Raw CRC state after four more bytes: the low half of `word`."""
+
+        def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+            i32 = ir.IntType(32)
+            step = builder.module.declare_intrinsic(
+                "llvm.x86.sse42.crc32.32.32", (), ir.FunctionType(i32, [i32, i32])
+            )
+            halves = [builder.trunc(arg, i32) for arg in args]
+            return builder.zext(builder.call(step, halves), ir.IntType(64))
+
+        return types.int64(types.int64, types.int64), codegen
+
 else:
     _step8 = kernel(_step8_by_table)
+    _step4 = kernel(_step4_by_table)
 
 
 @kernel
@@ -89,10 +114,7 @@ def crc_frame(words: Words, row: int) -> int:
     state = 0xFFFFFFFF
     for k in range(7):
         state = _step8(state, words[row, k])
-    tail = words[row, 7]
-    for shift in range(0, 32, 8):
-        state = TABLE[(state ^ (tail >> shift)) & 0xFF] ^ (state >> 8)
-    return state ^ 0xFFFFFFFF
+    return _step4(state, words[row, 7]) ^ 0xFFFFFFFF
 
 
 @kernel

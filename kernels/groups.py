@@ -1,14 +1,15 @@
-"""Reading groups out of raw slots: every header, CRC and chain checked, frames compacted. Compiled."""
+"""Groups in raw slots: closing one, and reading them with every header, CRC and chain checked. Compiled."""
 
 from __future__ import annotations
 
-from kernels.crc32c import chain_frames, crc_frame, stored_crc
+from kernels.crc32c import chain_frames, crc_frame, crc_word, seal_frames, stored_crc
 from kernels.frames import BLOCK_LENGTH, SCHEMA_ID, SCHEMA_VERSION, Template
 from kernels.jit import kernel
 from kernels.types import Words
 
 END, BLANK, BROKEN, FULL = 0, 1, 2, 3
 _HEAD = BLOCK_LENGTH | (int(Template.GROUP) << 16) | (SCHEMA_ID << 32) | (SCHEMA_VERSION << 48)
+_SIGN32 = 1 << 31
 
 # Words of a group header: 2 first_position, 3 durable_upto, 5 count | epoch << 32, 6 chain | witness << 32.
 
@@ -54,22 +55,43 @@ def scan_groups(
             return row, made, chain, END
         if made + count > out_limit:
             return row, made, chain, FULL
-        for k in range(row + 1, row + 1 + count):
-            if crc_frame(words, k) != stored_crc(words, k):
+        after = chain
+        for k in range(count):  # one pass: a group may be larger than the cache nearest to the CPU
+            crc = stored_crc(words, row + 1 + k)
+            if crc_frame(words, row + 1 + k) != crc:
                 return row, made, chain, BROKEN
-        after = chain_frames(words, row + 1, row + 1 + count, chain)
+            after = crc_word(after, crc)
+            for w in range(8):
+                out[made + k, w] = words[row + 1 + k, w]
         if after != words[row, 6] & 0xFFFFFFFF:
             return row, made, chain, BROKEN
         if witnesses[1] == 0:
             witnesses[0] = (words[row, 6] >> 32) & 0xFFFFFFFF
         witnesses[1] += 1
-        for k in range(count):
-            for w in range(8):
-                out[made + k, w] = words[row + 1 + k, w]
         made += count
         chain = after
         row += 1 + count
     return row, made, chain, END
+
+
+@kernel
+def close_group(
+    words: Words, count: int, position: int, epoch: int, time_ns: int, chain: int, witness: int
+) -> int:
+    """Make slot 0 the header of the `count` frames behind it and seal it. Returns the CRC chain after them.
+
+    words: int64[n, 8], slot 0 already a header but for what differs from group to group; it will lie at
+    `position`. Everything before it is durable when it is written. witness: CRC before these frames.
+    """
+    after = chain_frames(words, 1, 1 + count, chain)
+    words[0, 1] = position + 1
+    words[0, 2] = position + 1
+    words[0, 3] = position
+    words[0, 4] = time_ns
+    words[0, 5] = count | (epoch << 32)
+    words[0, 6] = after | (((witness ^ _SIGN32) - _SIGN32) << 32)
+    seal_frames(words, 0, 1)
+    return after
 
 
 @kernel

@@ -75,7 +75,7 @@ class EngineSettings(_Section):
     tcp: str | None = None
     segment_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 34, multiple_of=4096)
     group_frames_max: int = Field(default=8192, ge=1, le=65536)
-    ring_frames: int = Field(default=8192, ge=1, le=1 << 20)
+    ring_frames: int = Field(default=16_384, ge=1, le=1 << 20)
     ring: LocalPath | None = None
     ring_slots: int = Field(default=16384, ge=64, le=1 << 22)
     ring_poll_us: int = Field(default=1000, ge=0, le=1_000_000)

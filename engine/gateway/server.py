@@ -10,15 +10,21 @@ from typing import Any, cast
 from engine.common.errors import JournalFull, SettingsError, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
-from engine.gateway.engine import SECOND_NS, Engine
+from engine.gateway.clock import SteadyTime, wait_ns
+from engine.gateway.engine import Engine
 from engine.gateway.ring_server import RingListener
 from engine.gateway.session import NO_OUTPUTS, Session, ack_frame, fault_frame
+from engine.journal.head import slot
 from kernels.frames import Fault
 
 WRITE_HIGH_WATER = 1 << 20
 OUTPUTS_AT_ONCE = 8192
 CONNECTIONS_MAX = 64
-_FULL_PAUSE_S = 0.25
+STEP_NS = 100_000_000
+"""Of the clock: no heartbeat is older, but for a group in hand."""
+LOGGED_PER_S = 10
+_SESSIONS, _FAULTS, _CLOCK_OFF = slot("sessions"), slot("faults"), slot("clock_off_ns")
+_LOGGED, _UNLOGGED = slot("logged"), slot("unlogged")
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -40,7 +46,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self.session.received(nbytes)
-        if not len(self.session.room()) and self.transport is not None:
+        if self.session.full and self.transport is not None:
             self.transport.pause_reading()
         if self.session.pending:
             self._hub.wake(self)
@@ -75,22 +81,25 @@ class Hub:
         self._log = get_logger()
         self._loop = asyncio.get_running_loop()
         self._full = False
+        self._logging_since_ns, self._logged = 0, 0
+        # Books that are ahead of the wall clock are gone on from: their time never goes back.
+        self._time = SteadyTime(max(time.time_ns(), engine.now_ns()), time.monotonic_ns())
 
     def joined(self, connection: Connection) -> None:
         """A peer has connected. One too many is dropped: every peer costs a buffer."""
         if len(self._connections) >= CONNECTIONS_MAX and connection.transport is not None:
-            self._log.warning("too_many_connections", limit=CONNECTIONS_MAX)
+            self._warn("too_many_connections", limit=CONNECTIONS_MAX)
             connection.transport.abort()
             return
         self._connections.add(connection)
-        self.engine.head.row["sessions"] = len(self._connections)
+        self.engine.head.words[_SESSIONS] = len(self._connections)
 
     def left(self, connection: Connection) -> None:
         """A peer has gone; its sources are free. What it sent before is not lost: it was journaled or not acked."""
         self._connections.discard(connection)
         self._ready.pop(connection, None)
         self.engine.detach(connection.session)
-        self.engine.head.row["sessions"] = len(self._connections)
+        self.engine.head.words[_SESSIONS] = len(self._connections)
 
     def wake(self, connection: Connection) -> None:
         """Something is to be done for `connection` in the next turn."""
@@ -121,7 +130,7 @@ class Hub:
             self._acknowledge(touched)
             self._send_outputs()
             if made:
-                self.engine.head.row["ack_ns"] = time.perf_counter_ns() - began
+                self.engine.acknowledged(time.perf_counter_ns() - began)
         if self._ready:
             self._schedule()
 
@@ -132,14 +141,14 @@ class Hub:
             connection.send(answer)
         transport = connection.transport
         if progress.fault is not None:
-            self.engine.head.row["faults"] += 1
-            self._log.warning("session_fault", **progress.fault.context)
+            self.engine.head.words[_FAULTS] += 1
+            self._warn("session_fault", **progress.fault.context)
             if transport is not None:
                 transport.close()
         elif transport is not None:
             if connection.session.pending:
                 self._ready[connection] = None
-            if not transport.is_reading() and len(connection.session.room()):
+            if not transport.is_reading() and not connection.session.full:
                 transport.resume_reading()
         return progress.made
 
@@ -166,12 +175,12 @@ class Hub:
         engine = self.engine
         ordinal = engine.ordinal()
         for connection in touched:
-            session = connection.session
-            for source in session.attached.nonzero()[0]:
-                durable = engine.durable_seq(int(source))
-                if durable > session.acked[source]:
-                    session.acked[source] = durable
-                    connection.send(ack_frame(int(source), durable, ordinal, engine.epoch))
+            acked = connection.session.acked
+            for source, told in acked.items():
+                durable = engine.durable_seq(source)
+                if durable > told:
+                    acked[source] = durable
+                    connection.send(ack_frame(source, durable, ordinal, engine.epoch))
 
     def _send_outputs(self) -> None:
         """New outputs to whoever carries the matching engine's source, as far as it keeps up."""
@@ -187,26 +196,53 @@ class Hub:
                 connection.send(self.engine.output_bytes(first, last))
                 session.outputs_sent = last
 
-    def start_clock(self) -> None:
-        """Tick once a second by the wall clock, from the next whole second on."""
-        self.engine.own_clock = True
-        wait_ns = SECOND_NS - time.time_ns() % SECOND_NS
-        self._loop.call_later(wait_ns / SECOND_NS, self._tick)
+    def start_clock(self, live: bool) -> None:
+        """Beat from now on; live: tick too, at every whole second of a steady clock."""
+        self.engine.own_clock = live
+        self._step()
 
-    def _tick(self) -> None:
+    def _step(self) -> None:
         if self._stop.done():
             return
+        self.engine.beat()
+        if self.engine.own_clock:
+            at_ns = self._time.read(time.time_ns(), time.monotonic_ns())
+            self.engine.head.words[_CLOCK_OFF] = self._time.off_ns
+            while self._tick(at_ns):
+                continue
+            self._loop.call_later(wait_ns(at_ns, STEP_NS) / 1e9, self._step)
+        else:
+            self._loop.call_later(STEP_NS / 1e9, self._step)
+
+    def _tick(self, at_ns: int) -> bool:
+        """Journal and book the tick that is due at `at_ns`; False if none is, or there is no room for it."""
+        tick = self.engine.tick_frame(at_ns)
+        if tick is None:
+            return False
         try:
-            tick = self.engine.tick_frame(time.time_ns())
-            if tick is not None:
-                self.engine.commit_own(tick)
-                self._send_outputs()
+            self.engine.commit_own(tick)
         except SyncFailed as error:
             self._log.error("sync_failed", reason=error.line())
             os._exit(SyncFailed.exit_code)
         except JournalFull as error:
-            self._log.error("journal_full", reason=error.line())
-        self.start_clock()
+            self._warn("journal_full", reason=error.line())
+            return False
+        self._send_outputs()
+        if self._ready:
+            self._schedule()
+        return True
+
+    def _warn(self, event: str, **context: Any) -> None:
+        """One line in the log, at most LOGGED_PER_S of them: a hostile peer must not keep the loop writing."""
+        words, now_ns = self.engine.head.words, time.monotonic_ns()
+        if now_ns - self._logging_since_ns >= 1_000_000_000:
+            self._logging_since_ns, self._logged = now_ns, 0
+        self._logged += 1
+        if self._logged > LOGGED_PER_S:
+            words[_UNLOGGED] += 1
+            return
+        words[_LOGGED] += 1
+        self._log.warning(event, unlogged=words[_UNLOGGED], **context)
 
     def close(self) -> None:
         """Drop every peer."""
@@ -258,7 +294,6 @@ async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) 
             raise SettingsError(
                 f"engine.tcp: cannot listen on {settings.engine.tcp}: {error.strerror or error}"
             ) from error
-    if settings.engine.clock == "live":
-        hub.start_clock()
+    hub.start_clock(settings.engine.clock == "live")
     ring = RingListener(hub, settings.engine) if settings.engine.ring is not None else None
     return Listeners(hub, servers, path, ring)

@@ -69,17 +69,29 @@ class Session:
         self.frames = np.zeros(capacity, FRAME)
         self._words = words_of(self.frames)
         self._bytes = self.frames.view(np.uint8).data
-        self._filled = 0
+        self._first = 0  # frame of the ring where the oldest byte lies
+        self._filled = 0  # bytes from there on; a frame never lies across the end
+        self._group: NDArray[np.void] | None = None
+        self._group_words = self._words
         self.outputs_sent = NO_OUTPUTS  # last output sent
-        self.acked = np.zeros(SOURCES_MAX, np.int64)
+        self.acked: dict[int, int] = {}  # by source, as told to the peer
 
     def room(self) -> memoryview:
-        """Where the next bytes of the connection go. Empty when the buffer is full."""
-        return self._bytes[self._filled :]
+        """Where the next bytes of the connection go: up to the ring's end or its oldest byte. Empty when full."""
+        start = self._first * FRAME_BYTES
+        end = start + self._filled
+        if end < len(self._bytes):
+            return self._bytes[end:]
+        return self._bytes[end - len(self._bytes) : start]
 
     def received(self, count: int) -> None:
         """`count` more bytes lie in `room()`."""
         self._filled += count
+
+    @property
+    def full(self) -> bool:
+        """True if there is no room."""
+        return self._filled == len(self._bytes)
 
     @property
     def pending(self) -> int:
@@ -91,30 +103,30 @@ class Session:
 
         Stops when the group is full or nothing is left. Consumed bytes are dropped from the buffer.
         """
-        at, stop = 0, self.pending
+        if group is not self._group:
+            self._group, self._group_words = group, words_of(group)
+        consumed, waiting = 0, self.pending
         fault: TransportFault | None = None
-        while at < stop and made < len(group):
+        while consumed < waiting and made < len(group) and fault is None:
+            first = self._first
+            stop = min(first + waiting - consumed, len(self.frames))
             at, made, why = admit(
-                self._gate, self._words, self.frames, at, stop, self.attached, words_of(group), made
+                self._gate, self._words, self.frames, first, stop, self.attached, self._group_words, made
             )
-            if why == 0:
-                continue
-            row = self.frames[at : at + 1]
             if why == SESSION_FRAME:
-                fault = self._answer(row, answers)
-            else:
-                fault = self._refuse(row, Fault(why), answers)
-            if fault is not None:
-                break
-            at += 1
-        self._drop(at)
-        return Progress(at, made, fault)
+                fault = self._answer(self.frames[at : at + 1], answers)
+            elif why != 0:
+                fault = self._refuse(self.frames[at : at + 1], Fault(why), answers)
+            if why != 0 and fault is None:
+                at += 1
+            consumed += at - first
+            self._drop(at - first)
+        return Progress(consumed, made, fault)
 
     def _drop(self, count: int) -> None:
-        left = self._filled - count * FRAME_BYTES
-        if left and count:
-            self._bytes[:left] = bytes(self._bytes[count * FRAME_BYTES : self._filled])
-        self._filled = left
+        """The oldest frames are done with. An empty ring begins anew: what is used most stays in the CPU's cache."""
+        self._filled -= count * FRAME_BYTES
+        self._first = (self._first + count) % len(self.frames) if self._filled else 0
 
     def _refuse(self, row: NDArray[np.void], why: Fault, answers: list[bytes]) -> TransportFault | None:
         """Answer a fault by name. An unverifiable duplicate is answered and passed over."""
@@ -163,6 +175,11 @@ class Session:
         return None
 
 
+_ACK_WORDS = words_of(f.new_frames(Template.ACK, 1, source=Source.ENGINE))
+_ACK = memoryview(_ACK_WORDS.reshape(-1))
+"""The one ACK that is filled anew for each: words 2 durable_seq, 3 ordinal, 6 epoch, 7 source."""
+
+
 def fault_frame(why: Fault, source: int, seq: int, expected: int) -> bytes:
     """A FAULT answer."""
     frame = f.new_frames(Template.FAULT, 1, source=Source.ENGINE)
@@ -185,9 +202,9 @@ def welcome_frame(books: Books, source: int, durable: int, first_output: int) ->
 
 def ack_frame(source: int, durable: int, ordinal: int, epoch: int) -> bytes:
     """An ACK: everything of the source up to `durable` is on disk and booked."""
-    frame = f.new_frames(Template.ACK, 1, source=Source.ENGINE)
-    frame["source"], frame["durable_seq"], frame["ordinal"], frame["epoch"] = source, durable, ordinal, epoch
-    return sealed(frame)
+    _ACK[2], _ACK[3], _ACK[6], _ACK[7] = durable, ordinal, epoch, source
+    seal_frames(_ACK_WORDS, 0, 1)
+    return _ACK.tobytes()
 
 
 def status_frame(books: Books) -> bytes:

@@ -83,7 +83,10 @@ class JournalReader:
             if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
-                if upto is not None and list_segments(self.directory)[0].first_position > self.cursor.position:
+                if (
+                    upto is not None
+                    and list_segments(self.directory)[0].first_position > self.cursor.position
+                ):
                     raise self._gone()
                 if upto is not None and why == groups.BLANK:
                     raise self._damage()

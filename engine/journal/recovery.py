@@ -151,7 +151,9 @@ def harden_tail(directory: Path, tail: Tail) -> None:
         try:
             size = os.fstat(fd).st_size
             first = _last_group(fd, keep)
-            _write_whole(fd, os.pread(fd, (keep - first) * FRAME_BYTES, first * FRAME_BYTES), first * FRAME_BYTES)
+            _write_whole(
+                fd, os.pread(fd, (keep - first) * FRAME_BYTES, first * FRAME_BYTES), first * FRAME_BYTES
+            )
             stop = min(size, keep * FRAME_BYTES + max(GROUP_BYTES_MAX, tail.torn_bytes))
             for start in range(keep * FRAME_BYTES, stop, len(_ZERO_CHUNK)):
                 _write_whole(fd, _ZERO_CHUNK[: stop - start], start)

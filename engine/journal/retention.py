@@ -80,4 +80,3 @@ def unlink_snapshots(directory: Path, kept: int) -> list[Path]:
     if gone or unfinished:
         sync_directory(directory / SNAPSHOT_DIR)
     return gone
-

@@ -6,19 +6,22 @@ group header that holds no frames and says which epoch it belongs to and what wa
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import JournalError, JournalFull
 from kernels import frames as f
-from kernels.crc32c import seal_frames, words_of
+from kernels.crc32c import words_of
 from kernels.frames import FRAME_BYTES, Source, Template
+from kernels.groups import close_group
 
 _NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
 _ZERO_CHUNK = bytes(1 << 20)
@@ -57,35 +60,15 @@ def list_segments(directory: Path) -> list[Segment]:
     return found
 
 
-def group_header(
-    *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
-) -> NDArray[np.void]:
-    """A sealed group header for `count` frames that start after it at `position` + 1.
+def empty_group(*, position: int, epoch: int, time_ns: int, chain: int, witness: int) -> NDArray[np.void]:
+    """GROUP[1]: a sealed header at `position` of a group without frames, as every segment begins with.
 
     Everything before a header is synced when it is written, so `durable_upto` is its own position.
     """
     header = f.new_frames(Template.GROUP, 1, source=Source.ENGINE)
-    fill_header(
-        header, position=position, count=count, epoch=epoch, time_ns=time_ns, chain=chain, witness=witness
-    )
+    header["market"] = -1
+    close_group(words_of(header), 0, position, epoch, time_ns, chain, witness)
     return header
-
-
-def fill_header(
-    header: NDArray[np.void], *, position: int, count: int, epoch: int, time_ns: int, chain: int, witness: int
-) -> None:
-    """Write the fields of a group header in place and seal it. header: GROUP[1]."""
-    row = header[0]
-    row["seq"] = position + 1
-    row["market"] = -1
-    row["first_position"] = position + 1
-    row["durable_upto"] = position
-    row["time_ns"] = time_ns
-    row["count"] = count
-    row["epoch"] = epoch
-    row["chain"] = chain
-    row["witness"] = witness
-    seal_frames(words_of(header), 0, 1)
 
 
 def sync_directory(directory: Path) -> None:
@@ -95,6 +78,24 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """The system's call of that name, where there is one."""
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return cast("Callable[[int, int, int, int], int] | None", call)
+
+
+_RANGE = _sync_file_range()
+_WRITE = 2  # SYNC_FILE_RANGE_WRITE: start, do not wait
+
+
+def start_writing(fd: int, offset: int, size: int) -> None:
+    """Have the disk begin with what was written there. A hint: only a sync makes it durable, or tells of errors."""
+    if _RANGE is not None:
+        _RANGE(fd, offset, size, _WRITE)
 
 
 def write_zeros(path: Path, size: int) -> None:

@@ -39,7 +39,10 @@ ARRAY = np.dtype(
         ("name", "S24"),
         ("rows", "<i8"),
         ("row_bytes", "<i4"),
-        ("layout", "<u4"),  # CRC of the dtype's description: two builds with the same one agree on every field
+        (
+            "layout",
+            "<u4",
+        ),  # CRC of the dtype's description: two builds with the same one agree on every field
         ("offset", "<i8"),
         ("crc", "<i8"),
         ("in_digest", "<i8"),
@@ -215,9 +218,7 @@ def _used_crcs(gate: Gate) -> NDArray[np.int64]:
     return np.concatenate([gate.crcs[source, :used] for source, used in enumerate(_used_slots(gate))])
 
 
-def _header(
-    machine: Machine, cursor: Cursor, arrays: list[Section]
-) -> tuple[NDArray[np.void], list[int]]:
+def _header(machine: Machine, cursor: Cursor, arrays: list[Section]) -> tuple[NDArray[np.void], list[int]]:
     header = np.zeros(1, HEADER)
     row, state = header[0], machine.state
     row["magic"], row["format"], row["rules"] = MAGIC, FORMAT, state.number("rules")

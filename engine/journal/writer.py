@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from engine.common.errors import JournalFull, SyncFailed
-from engine.journal.head import HeadPage
+from engine.journal.head import HeadPage, slot
 from engine.journal.recovery import Tail
-from engine.journal.segment import fill_header, group_header, segment_path, sync_directory, write_zeros
-from kernels.crc32c import chain_frames, words_of
-from kernels.frames import FRAME, FRAME_BYTES, GROUP, Source, Template, new_frames
+from engine.journal.segment import empty_group, segment_path, start_writing, sync_directory, write_zeros
+from kernels.crc32c import words_of
+from kernels.frames import FRAME, FRAME_BYTES
+from kernels.groups import close_group
 
 SPARE_DIR = "ahead"
+_EPOCH, _ORDINAL, _DURABLE = slot("epoch"), slot("ordinal"), slot("durable")
 
 
 class JournalWriter:
@@ -43,11 +45,12 @@ class JournalWriter:
         # A segment begins with a header of its own; what is left takes one group's header and its frames.
         fitting = segment_bytes // FRAME_BYTES - 2
         self._block = np.zeros(min(group_frames_max, fitting) + 1, FRAME)
-        self._header = self._block[:1].view(GROUP)
-        self._header[:] = new_frames(Template.GROUP, 1, source=Source.ENGINE)
+        header = empty_group(position=0, epoch=self.epoch, time_ns=time_ns, chain=0, witness=0)
+        self._block[:1] = header.view(FRAME)
+        self._words = words_of(self._block)
         self._bytes = self._block.view(np.uint8).data
         self.frames = self._block[1:]
-        self.sync_ns = 0
+        self.sync_ns = self.last_sync_ns = 0
         self._fd = -1
         self._first = 0
         self._open_segment(time_ns, witness)
@@ -58,22 +61,33 @@ class JournalWriter:
         witness: of the books before this group. SyncFailed: what is on disk is unknown, the process must end.
         JournalFull: nothing was written, the frames may be offered again later.
         """
+        self.write(count, time_ns, witness)
+        self.sync()
+        return self.position
+
+    def write(self, count: int, time_ns: int, witness: int) -> None:
+        """The first half of `commit`: the group is on its way to the disk, and durable after `sync`.
+
+        What the caller does in between costs no time while the disk is busy.
+        """
         if (self.position - self._first + 1 + count) * FRAME_BYTES > self._segment_bytes:
             self._open_segment(time_ns, witness)
-        chain = int(chain_frames(words_of(self._block), 1, 1 + count, self.chain))
-        fill_header(
-            self._header,
-            position=self.position,
-            count=count,
-            epoch=self.epoch,
-            time_ns=time_ns,
-            chain=chain,
-            witness=witness,
-        )
-        self._write(self._bytes[: (count + 1) * FRAME_BYTES], (self.position - self._first) * FRAME_BYTES)
+        chain = int(close_group(self._words, count, self.position, self.epoch, time_ns, self.chain, witness))
+        size, offset = (count + 1) * FRAME_BYTES, (self.position - self._first) * FRAME_BYTES
+        self._write(self._bytes[:size], offset)
+        start_writing(self._fd, offset, size)
         self.chain = chain
         self.position += count + 1
-        return self.position
+
+    def sync(self) -> None:
+        """The second half: everything written is durable when this returns. SyncFailed."""
+        began = time.perf_counter_ns()
+        try:
+            os.fdatasync(self._fd)
+        except OSError as error:
+            raise _failed(error) from error
+        self.last_sync_ns = time.perf_counter_ns() - began
+        self.sync_ns += self.last_sync_ns
 
     def close(self) -> None:
         """Let go of the segment."""
@@ -86,11 +100,8 @@ class JournalWriter:
             done = 0
             while done < len(data):
                 done += os.pwrite(self._fd, data[done:], offset + done)
-            began = time.perf_counter_ns()
-            os.fdatasync(self._fd)
-            self.sync_ns += time.perf_counter_ns() - began
         except OSError as error:
-            raise SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}") from error
+            raise _failed(error) from error
 
     def _open_segment(self, time_ns: int, witness: int) -> None:
         path = segment_path(self.directory, self.epoch, self.position)
@@ -101,15 +112,11 @@ class JournalWriter:
         except OSError as error:
             raise SyncFailed(f"{path}: cannot be opened again, the engine ends: {error.strerror}") from error
         self._first = self.position
-        header = group_header(
-            position=self.position,
-            count=0,
-            epoch=self.epoch,
-            time_ns=time_ns,
-            chain=self.chain,
-            witness=witness,
+        header = empty_group(
+            position=self.position, epoch=self.epoch, time_ns=time_ns, chain=self.chain, witness=witness
         )
         self._write(header.view(np.uint8).data, 0)
+        self.sync()
         try:
             sync_directory(self.directory)
         except OSError as error:
@@ -130,8 +137,13 @@ class JournalWriter:
             raise JournalFull(f"{path}: cannot open a new segment: {error.strerror}") from error
 
 
+def _failed(error: OSError) -> SyncFailed:
+    return SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}")
+
+
 def publish(head: HeadPage, writer: JournalWriter, ordinal: int) -> None:
     """Tell followers what is durable. Epoch first: a reader never takes new positions for the old epoch's."""
-    head.row["epoch"] = writer.epoch
-    head.row["ordinal"] = ordinal
-    head.row["durable"] = writer.position
+    words = head.words
+    words[_EPOCH] = writer.epoch
+    words[_ORDINAL] = ordinal
+    words[_DURABLE] = writer.position

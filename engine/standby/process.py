@@ -47,9 +47,7 @@ class Standby:
         self._settings = settings.standby
         self._stop = stop
         self.machine, self.gate = Machine(), new_gate()
-        self._follower = Follower(
-            self._directory, from_snapshot=True, machine=self.machine, gate=self.gate
-        )
+        self._follower = Follower(self._directory, from_snapshot=True, machine=self.machine, gate=self.gate)
         head = HeadPage(self._directory / "head")
         self._watch = EngineWatch(head, self._settings.hung_after_ms * 1_000_000)
         self._snapshots = Snapshots(self._directory, self._settings, time.monotonic_ns())
