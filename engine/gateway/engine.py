@@ -60,9 +60,9 @@ class Engine:
         self._views = views_of(writer.frames)
         books = machine.books
         # Single numbers, read and written many times a group: a field of a record costs ten times as much.
-        self._meta = memoryview(books.meta.view(np.int64))
-        self._held = memoryview(books.sources["last_seq"])
-        self._counts = memoryview(gate.counts)
+        self._meta = books.meta.view(np.int64).data
+        self._held = books.sources["last_seq"].data
+        self._counts = gate.counts.data
         self._rows = len(books.accounts) + len(books.positions)
         self._owners: dict[int, Session] = {}
         self._clock_runs = False

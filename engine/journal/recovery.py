@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalDamaged, JournalLocked, SchemaUnknown, SyncFailed
+from engine.common.errors import JournalDamaged, JournalError, JournalLocked, SchemaUnknown, SyncFailed
+from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor
 from engine.journal.segment import Segment, list_segments, sync_directory
 from engine.journal.snapshot import list_snapshots, position_of
@@ -68,17 +69,23 @@ def take_tail(directory: Path, cursor: Cursor) -> Tail:
 def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     """Check what lies behind the last complete group, without changing it.
 
-    JournalDamaged: a later header says that this place was durable. Names segment and offset. SchemaUnknown:
-    it is no damage but a header of a newer version.
+    JournalDamaged: a later header or the head page says that this place was durable. Names segment and offset.
+    SchemaUnknown: it is no damage but a header of a newer version.
     """
     segments = list_segments(directory)
     torn = 0
-    durable = -1
+    durable = _acknowledged(directory)
     for segment in _unfinished(segments, cursor):
         at = max(0, cursor.position - segment.first_position)
         claimed, end = _look_behind(segment, at)
         durable = max(durable, claimed)
         torn += (end - at) * FRAME_BYTES
+    if durable > cursor.position and not segments:
+        raise JournalDamaged(
+            f"{directory}: no segment is left, and positions up to {durable} were durable; restore them from a copy",
+            segment="",
+            offset=0,
+        )
     if durable > cursor.position:
         here = [s for s in segments if s.first_position <= cursor.position][-1:] or segments[:1]
         offset = max(0, cursor.position - here[0].first_position) * FRAME_BYTES
@@ -113,6 +120,18 @@ def _look_behind(segment: Segment, at: int) -> tuple[int, int]:
     finally:
         os.close(fd)
     return durable, end
+
+
+def _acknowledged(directory: Path) -> int:
+    """Position that the head page says was durable; 0 if there is no page that says anything.
+
+    The page is written after a sync, so it is behind the journal or level with it. It alone tells a last group
+    that was cut off or damaged from one that was never acknowledged: no later header speaks of it.
+    """
+    try:
+        return HeadPage(directory / "head").get("durable")
+    except JournalError:
+        return 0
 
 
 def _refuse_newer(segment: Segment, slot: NDArray[np.void]) -> None:

@@ -1,0 +1,1 @@
+"""Faults on purpose: kills, damaged bytes, failing disks, power cuts, hostile peers, senseless frames."""
