@@ -192,7 +192,8 @@ class EngineClient:
         transport = self._transport
         assert transport is not None
         transport.set_write_buffer_limits(high=1 << 20)
-        widen(transport.get_extra_info("socket"))
+        if (peer := transport.get_extra_info("socket")) is not None:  # a ring has none
+            widen(peer)
         for source in self._sources:
             hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
             hello["acked_seq"], hello["last_output"] = self.acked[source], self.last_output

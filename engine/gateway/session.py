@@ -176,7 +176,7 @@ class Session:
 
 
 _ACK_WORDS = words_of(f.new_frames(Template.ACK, 1, source=Source.ENGINE))
-_ACK = memoryview(_ACK_WORDS.reshape(-1))
+_ACK = _ACK_WORDS.reshape(-1).data
 """The one ACK that is filled anew for each: words 2 durable_seq, 3 ordinal, 6 epoch, 7 source."""
 
 

@@ -104,8 +104,9 @@ static void take_output(struct client *c, const gd_frame *f) {
     if (f->refusal.template_id == GD_TEMPLATE_REFUSAL) {
         printf(" reason=%s refused_seq=%" PRId64, gd_refusal_name(f->refusal.reason), f->refusal.refused_seq);
     } else if (f->refusal.template_id == GD_TEMPLATE_FREE_COLLATERAL) {
-        printf(" account=%" PRId32 " free_e6=%" PRId64 " as_of_seq=%" PRId64, f->free_collateral.account,
-               f->free_collateral.free_e6, f->free_collateral.as_of_seq);
+        printf(" taker=%" PRId32 " free_e6=%" PRId64 " maker=%" PRId32 " free_e6=%" PRId64 " as_of_seq=%" PRId64,
+               f->free_collateral.taker, f->free_collateral.taker_free_e6, f->free_collateral.maker,
+               f->free_collateral.maker_free_e6, f->free_collateral.as_of_seq);
     }
     printf("\n");
 }

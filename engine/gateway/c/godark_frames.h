@@ -61,7 +61,7 @@ enum {
     GD_TEMPLATE_ACCOUNT_ASSIGNED = 33,
     /* Output: place this reduce-only order for the account */
     GD_TEMPLATE_LIQUIDATION_ORDER = 34,
-    /* Output: what an account may still use */
+    /* Output: what the accounts of a frame may still use; of a fill both, else one */
     GD_TEMPLATE_FREE_COLLATERAL = 35,
     /* Output: state of a market after a change */
     GD_TEMPLATE_MARKET_STATE = 36,
@@ -1056,23 +1056,23 @@ GD_ASSERT(gd_liquidation_order_flags, offsetof(gd_liquidation_order, flags) == 5
 GD_ASSERT(gd_liquidation_order_market, offsetof(gd_liquidation_order, market) == 58);
 GD_ASSERT(gd_liquidation_order_crc, offsetof(gd_liquidation_order, crc) == 60);
 
-/* Output: what an account may still use */
+/* Output: what the accounts of a frame may still use; of a fill both, else one */
 typedef struct gd_free_collateral {
     uint16_t block_length, template_id, schema, version;
     /* Number of the output, contiguous from 1 */
     int64_t seq;
-    /* Free collateral in 1e-6 USDC, signed */
-    int64_t free_e6;
+    /* Ordinal of the frame that changed it */
+    int64_t ordinal;
     /* Last seq of the matching engine's frames that this regards */
     int64_t as_of_seq;
-    /* Equity in 1e-6 USDC, rounded down */
-    int64_t equity_e6;
-    /* Account number */
-    int32_t account;
-    /* Kind of the report */
-    int32_t kind;
-    /* Zero */
-    int64_t spare0;
+    /* Free collateral of `taker` in 1e-6 USDC, signed */
+    int64_t taker_free_e6;
+    /* Free collateral of `maker` in 1e-6 USDC, signed */
+    int64_t maker_free_e6;
+    /* Account number of the taker, or of the one account */
+    int32_t taker;
+    /* Account number of the maker; -1: there is none */
+    int32_t maker;
     /* Who numbers this frame */
     uint8_t source;
     /* Zero */
@@ -1084,12 +1084,12 @@ typedef struct gd_free_collateral {
 } gd_free_collateral;
 GD_ASSERT(gd_free_collateral_bytes, sizeof(gd_free_collateral) == GD_FRAME_BYTES);
 GD_ASSERT(gd_free_collateral_seq, offsetof(gd_free_collateral, seq) == 8);
-GD_ASSERT(gd_free_collateral_free_e6, offsetof(gd_free_collateral, free_e6) == 16);
+GD_ASSERT(gd_free_collateral_ordinal, offsetof(gd_free_collateral, ordinal) == 16);
 GD_ASSERT(gd_free_collateral_as_of_seq, offsetof(gd_free_collateral, as_of_seq) == 24);
-GD_ASSERT(gd_free_collateral_equity_e6, offsetof(gd_free_collateral, equity_e6) == 32);
-GD_ASSERT(gd_free_collateral_account, offsetof(gd_free_collateral, account) == 40);
-GD_ASSERT(gd_free_collateral_kind, offsetof(gd_free_collateral, kind) == 44);
-GD_ASSERT(gd_free_collateral_spare0, offsetof(gd_free_collateral, spare0) == 48);
+GD_ASSERT(gd_free_collateral_taker_free_e6, offsetof(gd_free_collateral, taker_free_e6) == 32);
+GD_ASSERT(gd_free_collateral_maker_free_e6, offsetof(gd_free_collateral, maker_free_e6) == 40);
+GD_ASSERT(gd_free_collateral_taker, offsetof(gd_free_collateral, taker) == 48);
+GD_ASSERT(gd_free_collateral_maker, offsetof(gd_free_collateral, maker) == 52);
 GD_ASSERT(gd_free_collateral_source, offsetof(gd_free_collateral, source) == 56);
 GD_ASSERT(gd_free_collateral_flags, offsetof(gd_free_collateral, flags) == 57);
 GD_ASSERT(gd_free_collateral_market, offsetof(gd_free_collateral, market) == 58);

@@ -198,13 +198,15 @@ MESSAGES: dict[Template, MessageWords] = {
         },
     ),
     Template.FREE_COLLATERAL: MessageWords(
-        "Output: what an account may still use",
+        "Output: what the accounts of a frame may still use; of a fill both, else one",
         {
             "seq": "Number of the output, contiguous from 1",
-            "free_e6": "Free collateral in 1e-6 USDC, signed",
+            "ordinal": "Ordinal of the frame that changed it",
             "as_of_seq": "Last seq of the matching engine's frames that this regards",
-            "equity_e6": "Equity in 1e-6 USDC, rounded down",
-            "kind": "Kind of the report",
+            "taker_free_e6": "Free collateral of `taker` in 1e-6 USDC, signed",
+            "maker_free_e6": "Free collateral of `maker` in 1e-6 USDC, signed",
+            "taker": "Account number of the taker, or of the one account",
+            "maker": "Account number of the maker; -1: there is none",
         },
     ),
     Template.MARKET_STATE: MessageWords(

@@ -265,7 +265,7 @@ def test_each_fault_is_named(
                 await ran(programs / "c_peer", "say", path, given=HELLO + fill(1))
                 r.engine.gate.crcs[Source.MATCHING, 1 % HISTORY] = UNKNOWN
             elif why is Fault.JOURNAL_FULL:
-                monkeypatch.setattr(r.engine.writer, "commit", full)
+                monkeypatch.setattr(r.engine.writer, "write", full)
             status, said = await ran(programs / "c_peer", "say", path, given=said_to)
             assert status == 0 and answer in said, said
             if other is not None:
