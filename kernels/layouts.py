@@ -224,7 +224,8 @@ META = np.dtype(
         ("pending", "<i8"),  # 1: a committed change waits for its tick
         ("pending_not_before_ns", "<i8"),
         ("funding_hour", "<i8"),  # hour number up to which funding is done
-        ("liquidations", "<i8"),  # under way: rows of LIQUIDATION
+        ("liquidations", "<i8"),  # begun so far
+        ("open_liquidations", "<i8"),  # rows of LIQUIDATION
         ("second_ns", "<i8"),  # the last tick that was no RISK tick: up to here funding is sampled
         ("liquidation_fee_e9", "<i8"),
         ("reserve_e12", "<i8"),  # margin that insurance keeps behind what it takes over

@@ -19,6 +19,13 @@ TARGET_E6 = 1_250_000
 """A partial liquidation restores equity = 1.25 x maintenance."""
 FULL_BELOW_E6 = 10_000_000_000
 """A position worth less than 10,000 USDC is closed whole."""
+ORDERS_MAX = 3
+ORDER_NS = 100_000_000
+"""So many reduce-only orders, so long after each other."""
+TAKEOVER_NS = 500_000_000
+"""So long after the first candidate, insurance takes over."""
+SILENCE_NS = 10_000_000_000
+"""A liquidation that risk has not spoken of for so long is dropped."""
 SCORE_ONE = 1_000_000
 SCORE_MAX = (1 << 31) - 1
 

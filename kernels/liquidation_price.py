@@ -6,10 +6,10 @@ to the tick.
 
 from __future__ import annotations
 
-from kernels.book import within
+from kernels.book import FEE_ONE, within
 from kernels.int128 import mul_div_ceil, mul_div_floor
 from kernels.jit import kernel
-from kernels.layouts import LIMIT
+from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN
 from kernels.margin import PRICE_WIDE, maintenance_e6
 from kernels.types import Rows
 
@@ -93,3 +93,31 @@ def bankruptcy_price(size: int, held_e6: int, quote_mul: int, quote_div: int) ->
     if status == PRICE_FOUND and price == 0:
         return 0, PRICE_ALWAYS
     return price, status
+
+
+@kernel
+def order_limit(
+    size: int, held_e6: int, taker_e9: int, mark: int, band_e6: int, quote_mul: int, quote_div: int
+) -> int:
+    """Limit price, always on scale, of an order that closes a position of `size` != 0: the last one at which
+    the whole of it, closed for its taker fee, leaves nothing owed. A long's up, a short's down.
+
+    held_e6: as in `bankruptcy_price`, within +-LIMIT. taker_e9: 0 .. 1e9 - 1. band_e6: no farther from the
+    mark than so many millionths of it, where fills would halt the market; negative: however far.
+    """
+    if size > 0:
+        held, ok = mul_div_ceil(-held_e6, FEE_ONE, FEE_ONE - taker_e9)
+        held = -held
+    else:
+        held, ok = mul_div_floor(held_e6, FEE_ONE, FEE_ONE + taker_e9)
+    price, status = bankruptcy_price(size, held, quote_mul, quote_div)
+    if status == PRICE_BEYOND or ok == 0:
+        price = PRICE_MAX
+    elif status == PRICE_NEVER:
+        price = PRICE_MIN
+    band = mark * band_e6 // 1_000_000
+    if band_e6 >= 0 and size > 0:
+        price = max(price, mark - band)
+    elif band_e6 >= 0:
+        price = min(price, mark + band)
+    return max(PRICE_MIN, min(PRICE_MAX, price))

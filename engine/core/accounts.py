@@ -12,6 +12,7 @@ from engine.core.legs import (
     commit_leg,
     held_at,
     known_market,
+    note_excess,
     out_of_bounds,
     position_slot,
     sums_after,
@@ -21,14 +22,14 @@ from engine.core.legs import (
     write_leg,
     write_sums,
 )
-from engine.core.outputs import emit_account_state, emit_assigned, tell_free
+from engine.core.outputs import emit_assigned, tell_free
 from engine.core.state import Books
 from engine.core.views import Scratch
 from kernels.book import within, worth_of
 from kernels.frames import Refusal, SettingKind, TransferKind
 from kernels.funding import settle
 from kernels.jit import kernel
-from kernels.layouts import ACCOUNT_CROSS, ACCOUNT_FROZEN, LEG_TRANSFER, LIMIT, MAX_TIERS
+from kernels.layouts import ACCOUNT_CROSS, ACCOUNT_FROZEN, LEG_TRANSFER, LIMIT, MAX_TIERS, POSITION_TOO_LARGE
 from kernels.margin import initial_by, tier_of, too_large
 from kernels.slots import find_account, find_position, insert_account, link_position, unlink_position
 from kernels.types import Record, wide
@@ -142,7 +143,7 @@ def move_cash(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tup
         why = draw_refusal(books, account, moved)
         if why != _OK:
             return why, 0
-    leg = moved_leg(held, market, moved, 0, wide(books.positions[slot]["flags"]))
+    leg = moved_leg(held, market, moved, 0, wide(books.positions[slot]["flags"]) & POSITION_TOO_LARGE)
     if leg.ok == 0:
         return _BOUNDS, 0
     if moved < 0 and stays_funded(books, held, market, leg.cash) == 0:
@@ -299,7 +300,5 @@ def restate(
                 return _BOUNDS, 0
             why = book_moved(books, slot, account, m, held, leg, scratch, n_legs)
             return why, (1 if why == _OK else 0)
-    if wide(row["flags"]) != excess:
-        row["flags"] = excess
-        emit_account_state(books, account, m, row["cash"] + worth)
+    note_excess(books, slot, excess, row["cash"] + worth)
     return _OK, 0

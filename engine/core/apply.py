@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.core import params
 from engine.core.accounts import apply_account, apply_setting, apply_transfer
 from engine.core.booking import apply_fill
+from engine.core.candidates import apply_candidate
 from engine.core.corrections import apply_correction, apply_outcome
 from engine.core.fast_fills import book_run
 from engine.core.funding import apply_tick, closes_batch, tick_refusal
@@ -32,7 +33,7 @@ _T = f.Template
 _FILL, _ACCOUNT, _TRANSFER = int(_T.FILL), int(_T.ACCOUNT), int(_T.TRANSFER)
 _SETTING, _OBSERVATION, _TICK = int(_T.SETTING), int(_T.OBSERVATION), int(_T.TICK)
 _PARAM, _UPGRADE, _GROUP = int(_T.PARAM), int(_T.UPGRADE), int(_T.GROUP)
-_OUTCOME, _CORRECTION = int(_T.OUTCOME), int(_T.CORRECTION)
+_OUTCOME, _CORRECTION, _CANDIDATE = int(_T.OUTCOME), int(_T.CORRECTION), int(_T.CANDIDATE)
 _NOT_IN_FORCE = int(f.Refusal.NOT_IN_FORCE)
 _SEQUENCE = int(f.Refusal.SEQUENCE)
 
@@ -60,6 +61,9 @@ def apply_one(
     if template == _SETTING:
         why, made = apply_setting(books, views.setting[i], scratch, n_legs)
         return why, made, wide(views.setting[i]["account"])
+    if template == _CANDIDATE:
+        why, made = apply_candidate(books, views.candidate[i], scratch, n_legs)
+        return why, made, wide(views.candidate[i]["account"])
     if template == _OUTCOME:
         return apply_outcome(books, views.outcome[i]), 0, -1
     if template == _CORRECTION:

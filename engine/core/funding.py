@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.core.liquidations import drop_silent
 from engine.core.prices import fresh_price, price_round, restart_market
 from engine.core.state import Books
 from kernels.crc32c import crc_word
@@ -216,4 +217,5 @@ def apply_tick(books: Books, frame: Record) -> int:
         witness = crc_word(books.witness[0], market["mark"])
         witness = crc_word(witness, market["premium_sum_e12"])
         books.witness[0] = crc_word(witness, market["index_e6"])
+    drop_silent(books, now)
     return _OK

@@ -13,6 +13,7 @@ from engine.core.state import Books
 from engine.core.views import Scratch
 from kernels.book import touch_sums, within
 from kernels.jit import kernel
+from kernels.layouts import POSITION_TOO_LARGE
 from kernels.slots import find_position, insert_position, note_near
 from kernels.types import Record, wide
 
@@ -64,7 +65,8 @@ class Held(NamedTuple):
 class Leg(NamedTuple):
     """What one side of a fill leaves behind: `Held` after it, and the columns of its LEG row.
 
-    worth_e6: of the new size, rounded down. ok: 1 if every number stays within bounds, else nothing counts.
+    worth_e6: of the new size, rounded down. cover: less the liquidation fee.
+    ok: 1 if every number stays within bounds, else nothing counts.
     excess: POSITION_TOO_LARGE or 0.
     """
 
@@ -218,9 +220,17 @@ def commit_leg(books: Books, slot: int, account: int, m: int, held: Held, leg: L
     row["realised_e6"] = leg.realised_e6
     books.accounts[account]["free_e6"] = leg.free_e6
     books.accounts[0]["free_e6"] -= leg.cover
-    if wide(row["flags"]) != leg.excess:
-        row["flags"] = leg.excess
-        emit_account_state(books, account, m, leg.cash + leg.worth_e6)
+    note_excess(books, slot, leg.excess, leg.cash + leg.worth_e6)
+
+
+@kernel
+def note_excess(books: Books, slot: int, excess: int, equity_e6: int) -> None:
+    """Keep with a position whether it is too large; tell it if that changes. excess: POSITION_TOO_LARGE or 0."""
+    row = books.positions[slot]
+    flags = wide(row["flags"])
+    if flags & POSITION_TOO_LARGE != excess:
+        row["flags"] = flags ^ POSITION_TOO_LARGE
+        emit_account_state(books, wide(row["account"]), wide(row["market"]), equity_e6)
 
 
 @kernel

@@ -178,7 +178,7 @@ class State:
             Section("refusals", b.refusals[: n("open_refusals")]),
             Section("outbox", b.outbox[: min(n("outputs"), layouts.OUTBOX_SLOTS)]),
             Section("staged", b.staged[: n("staged")]),
-            Section("liquidations", b.liquidations[: n("liquidations")]),
+            Section("liquidations", b.liquidations[: n("open_liquidations")]),
         ]
 
     def digest(self) -> bytes:

@@ -21,7 +21,14 @@ from engine.core.state import Section, digest_of
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal, Source, Template
 from kernels.layouts import FEED_SLOTS, MARKET_FROZEN, MARKET_HALTED, OUTBOX_SLOTS
 from kernels.oracle_rounds import ORACLE_STATE
-from relayer.verify import model_money, model_need, model_params, model_prices, model_settings
+from relayer.verify import (
+    model_candidates,
+    model_money,
+    model_need,
+    model_params,
+    model_prices,
+    model_settings,
+)
 from relayer.verify.model_arrays import sections_of
 from relayer.verify.model_frames import decode, head_of
 from relayer.verify.model_prices import MarketPrices
@@ -178,6 +185,9 @@ class Model:
         if template == Template.TRANSFER:
             transfer = decode(Template.TRANSFER, raw)
             return self._and_tell(model_money.apply_transfer, transfer)
+        if template == Template.CANDIDATE:
+            candidate = decode(Template.CANDIDATE, raw)
+            return _Decision(*model_candidates.apply_candidate(ledger, candidate), candidate.account)
         if template == Template.SETTING:
             setting = decode(Template.SETTING, raw)
             return self._and_tell(model_settings.apply_setting, setting)

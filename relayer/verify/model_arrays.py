@@ -56,7 +56,7 @@ def meta_rows(ledger: Ledger) -> NDArray[np.void]:
         "hold_ns": ledger.tables.hold_ns,
         "liquidation_fee_e9": ledger.tables.liquidation_fee_e9,
         "reserve_e12": ledger.tables.reserve_e12,
-        "liquidations": len(ledger.liquidations),
+        "open_liquidations": len(ledger.liquidations),
     }
     rows = np.zeros(1, layouts.META)
     rows[0] = tuple(

@@ -18,6 +18,7 @@ from kernels.layouts import (
     PRICE_MAX,
     PRICE_MIN,
 )
+from relayer.verify.model_liquidations import charge_of, review
 from relayer.verify.model_need import (
     account_equity,
     initial_need,
@@ -66,7 +67,8 @@ def cost_after(size: int, cost_e6: int, dsize: int, quote_e6: int) -> tuple[int,
 class Side(NamedTuple):
     """What one side of a fill brings: signed size and its signed cost, fee, and what it may draw on.
 
-    free_e6: the balance; reach_e6: what of it cross positions do not need.
+    free_e6: the balance; reach_e6: what of it cross positions do not need. charge: liquidation fee and the unit's
+    equity beside the position, if it is being liquidated.
     """
 
     kind: int
@@ -76,6 +78,17 @@ class Side(NamedTuple):
     free_e6: int
     reach_e6: int
     insurance_e6: int
+    charge: tuple[int, int] = (0, 0)
+
+
+def charged_e6(before: Position, side: Side, equity_e6: int) -> int:
+    """The liquidation fee on what a fill closes: up, and no more than the unit's equity."""
+    if before.size * side.dsize >= 0:
+        return 0
+    closing = side.quote_e6
+    if abs(side.dsize) > abs(before.size):
+        closing = trunc_div(closing * abs(before.size), abs(side.dsize))
+    return min(ceil_div(abs(closing) * side.charge[0], FEE_ONE), max(0, equity_e6))
 
 
 def book_side(
@@ -91,16 +104,20 @@ def book_side(
         return None
     transfer, cover = 0, 0
     flips = before.size * size < 0
+    worth = value_floor(size, ref_price, market)
+    charged = charged_e6(before, side, cash + worth + side.charge[1]) if side.charge[0] else 0
+    cash -= charged
     if size == 0:
         transfer, cover = close_out(cash, before.cross, side.insurance_e6)
     elif not before.cross and (flips or abs(size) > abs(before.size)):
         short = initial_need(ledger, market, before.leverage, size, ref_price)
-        short -= cash + value_floor(size, ref_price, market)
+        short -= cash + worth
         transfer = max(0, min(short, side.reach_e6))
     cash += transfer + cover
+    cover -= charged
     cost, realised = cost_after(before.size, before.cost_e6, side.dsize, side.quote_e6)
     realised += before.realised_e6
-    if not within(cash, side.free_e6 - transfer, cost, realised):
+    if not within(cash, side.free_e6 - transfer, cost, realised, side.insurance_e6 - cover):
         return None
     after = replace(
         before,
@@ -200,7 +217,8 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
         tier = ledger.tables.tiers[owner.tier]
         fee = ceil_div(abs(quote) * (tier.maker_e9 if kind == LEG_MAKER else tier.taker_e9), FEE_ONE)
         reach = 0 if locked is None else free - locked
-        given = Side(kind, side * fill.size, side * quote, fee, free, reach, insurance)
+        charge = charge_of(ledger, before) if fill.maker != fill.taker else (0, 0)
+        given = Side(kind, side * fill.size, side * quote, fee, free, reach, insurance, charge)
         booked = book_side(ledger, market, before, given, ref_price)
         if booked is None:
             return Refusal.OUT_OF_BOUNDS, []
@@ -211,24 +229,31 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
     for before, after, leg in changes:
         put_change(ledger, market, before, after, leg, ref_price)
     ledger.meta.booked += 1
-    watch_fill(ledger, market, fill)
+    watch_fill(ledger, market, fill, [before for before, _, _ in changes])
     ledger.tell_free(
         (fill.taker, taker_free, usable_e6(ledger, fill.taker)),
         (fill.maker, maker_free, usable_e6(ledger, fill.maker)),
     )
+    for account in (fill.maker, fill.taker):
+        review(ledger, account, number)
     return Refusal.NONE, [leg for _, _, leg in changes]
 
 
-def watch_fill(ledger: Ledger, market: Market, fill: Any) -> None:
+def watch_fill(ledger: Ledger, market: Market, fill: Any, befores: list[Position]) -> None:
     """A booked fill off the band round the mark, or a side below zero: halt the market, freeze both sides.
 
-    A cross position counts by its account's whole cross side.
+    A cross position counts by its account's whole cross side. One that is being liquidated and only got smaller
+    does not count.
     """
     off_band = market.mark > 0 and abs(fill.price - market.mark) * 10**6 > market.mark * market.band_e6
     lowest = 0
-    for account in (fill.maker, fill.taker):
+    for before in befores:
+        account = before.account
         position = ledger.position(account, fill.market)
         assert position is not None, "a booked fill has positions"
+        smaller = abs(position.size) < abs(before.size) and position.size * before.size >= 0
+        if smaller and fill.maker != fill.taker and ledger.liquidation(account, fill.market):
+            continue
         equity = position.cash + value_floor(position.size, market.mark or fill.price, market)
         if position.cross:
             equity = account_equity(ledger, account, fill.market, market.mark or fill.price)

@@ -17,6 +17,7 @@ from kernels.layouts import (
     STATUS_HELD,
     STATUS_NONE,
 )
+from relayer.verify.model_liquidations import drop_silent
 from relayer.verify.model_oracle import Verdict, Vote, age_limit, decide
 from relayer.verify.model_params import put_in_force
 from relayer.verify.model_rules import Seen, forget_samples, interval_ends, rate_of_interval, take_sample
@@ -277,4 +278,5 @@ def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
             restart(ledger, number, tick.now_ns)
         if ends_hour:
             end_hour(ledger, number, market, prev_ns, tick.kind == TickKind.SECOND)
+    drop_silent(ledger)
     return Refusal.NONE, closes

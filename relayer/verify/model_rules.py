@@ -6,6 +6,7 @@ import math
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from kernels.layouts import LIMIT
 from relayer.verify.model_state import Market
 
 ONE = 10**12
@@ -149,10 +150,10 @@ def rounded(market: Market, value: Fraction) -> int:
     return int(how[market.rounding](value))
 
 
-def mean_of_interval(market: Market) -> int | None:
-    """The mean premium of an interval that is over; None: it has too few samples."""
+def mean_of_interval(market: Market, elapsed: int) -> int | None:
+    """The mean premium of an interval of which so many slots are over; None: it has too few samples for that."""
     slots = market.interval_s // market.sample_s
-    if market.seconds_valid < max(1, market.valid_min):
+    if market.seconds_valid < 1 or market.seconds_valid * slots < market.valid_min * elapsed:
         return None
     if market.weight_valid <= 0 and (market.missing or market.source == FROM_AVERAGES):
         return None
@@ -161,13 +162,13 @@ def mean_of_interval(market: Market) -> int | None:
         return max(-market.premium_limit_e12, min(market.premium_limit_e12, mean))
     weight = market.weight_valid
     if market.missing == 0:
-        weight = sum(range(1, slots + 1)) if market.weights else slots
+        weight = elapsed * (elapsed + 1) // 2 if market.weights else elapsed
     return rounded(market, Fraction(market.premium_sum_e12, weight))
 
 
-def rate_of_interval(market: Market) -> int:
-    """The rate per 8 h that an interval sets: 0 with too few samples."""
-    mean = mean_of_interval(market)
+def rate_of_interval(market: Market, elapsed: int | None = None) -> int:
+    """The rate per 8 h that an interval sets, or would if it were over now: 0 with too few samples."""
+    mean = mean_of_interval(market, elapsed or market.interval_s // market.sample_s)
     if mean is None:
         return 0
     interest = market.interest_e12
@@ -180,3 +181,18 @@ def rate_of_interval(market: Market) -> int:
         before = market.rate_set_e12
         rate = max(before - market.change_e12, min(before + market.change_e12, rate))
     return max(-cap, min(cap, rate))
+
+
+def accrued_index(market: Market, second_ns: int) -> int:
+    """The index with what the open interval has accrued by its last second: as equity counts it."""
+    seconds = second_ns // 10**9 % market.interval_s
+    if not seconds or not market.open_interest:
+        return market.index_e6
+    interval_ns = market.interval_s * 10**9
+    rate = market.rate_set_e12
+    if not market.lag:
+        rate = rate_of_interval(market, (second_ns - 1) % interval_ns // (market.sample_s * 10**9) + 1)
+    owed = market.pay_price * 10**6 * rate * seconds + market.index_rem
+    step = owed // (28_800 * ONE)
+    fits = abs(step) <= LIMIT and abs(market.index_e6 + step) <= LIMIT
+    return market.index_e6 + step if fits else market.index_e6

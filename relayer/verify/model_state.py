@@ -238,6 +238,7 @@ class Meta:
     pending_not_before_ns: int = 0
     funding_hour: int = 0
     second_ns: int = 0
+    liquidations: int = 0
 
 
 @dataclass(slots=True)
@@ -304,6 +305,11 @@ class Ledger:
             slots.add(slot)
         else:
             slots.discard(slot)
+
+    def liquidation(self, account: int, market: int) -> Liquidation | None:
+        """The row of a position that is being liquidated, or None."""
+        rows = (row for row in self.liquidations if (row.account, row.market) == (account, market))
+        return next(rows, None)
 
     def emit(self, template: Template, market: int, *payload: int) -> None:
         """Number an output and keep it in the ring."""

@@ -202,9 +202,19 @@ corrections = step(
     },
 )
 upgrades = step(Template.UPGRADE, {"rules": st.sampled_from([0, 1, 2, -1])})
-strangers = st.sampled_from(
-    [Template.CANDIDATE, Template.PART, Template.REFUSAL, Template.ACK, Template.STATUS]
-).flatmap(lambda template: step(template, {}))
+candidates = step(
+    Template.CANDIDATE,
+    {
+        "account": accounts,
+        "kind": mostly(st.sampled_from([1, 1, 2]), [0, 3, *INT32]),
+        "counterparty": mostly(st.integers(0, 5), INT64),
+        "ratio": words,
+        "seen_position": words,
+    },
+)
+strangers = st.sampled_from([Template.PART, Template.REFUSAL, Template.ACK, Template.STATUS]).flatmap(
+    lambda template: step(template, {})
+)
 
 _NUMBERS = [1, 5, 10, 20, 50, 100, 1000, 10**6, 10**9, 10**10, 10**12, 10**12 + 1]
 param_rows = st.builds(
@@ -276,7 +286,7 @@ hours = st.builds(
     st.sampled_from([1199, 1200, 3600]),
     st.sampled_from([PRICE, PRICE_MIN, PRICE_MAX]),
 )
-steps = st.integers(0, 39).flatmap(
+steps = st.integers(0, 41).flatmap(
     lambda n: (
         fills if n < 14 else
         ticks if n < 20 else
@@ -286,7 +296,8 @@ steps = st.integers(0, 39).flatmap(
         hours if n < 33 else
         changes if n < 34 else
         loose_rows if n < 35 else
-        (new_accounts, outcomes, corrections, upgrades, strangers)[n - 35]
+        candidates if n < 37 else
+        (new_accounts, outcomes, corrections, upgrades, strangers)[n - 37]
     )
 )  # fmt: skip
 
