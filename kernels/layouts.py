@@ -32,7 +32,7 @@ LIMIT = 1 << 61
 NOTIONAL_LIMIT_E6 = 1 << 60
 """No position is worth more than this (N below) at the largest on-scale price; `size_max` of a market follows.
 
-Why nothing wraps in engine/core/{booking,legs,accounts,cross,prices,funding}.py: int64 ends at 4L = 8N.
+Why nothing wraps in engine/core/{booking,legs,accounts,cross,prices,funding,candidates}.py: int64 ends at 4L = 8N.
 engine/core/fast_fills.py books only what lies far within these bounds (SNUG there).
 
 1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
@@ -61,7 +61,15 @@ engine/core/fast_fills.py books only what lies far within these bounds (SNUG the
    13 weights of at most 10**6; bands are taken in 128 bits and saturate; a held confidence stops at PRICE_MAX.
 8. Sequences, ordinals, nonces, epochs and counters rise by one a frame: 2**63 frames are out of reach.
 
-tests/engine/core/test_bounds.py runs 2 to 4 at these bounds, where one unit more would be told.
+9. Liquidation (engine/core/units.py, candidates.py): a position's equity is settled cash (checked <= L) + worth
+   <= N. A unit's sums over 256 positions are taken in 128 bits and brought to 2L; a unit whose equity,
+   maintenance or other equity lies past L is not judged. A liquidation fee is at most N, of an equity <= 2L + N;
+   insurance + fee is checked. An exchange: cash + pay (checked) + moved (<= L, checked) + dcash (<= L): each
+   sum <= 2L, checked. At size 0 all of that goes to free: transfer <= 2L, free - transfer <= 3L, checked. Cost
+   <= 2L, realised <= 3L, checked. T + transfer <= 3L, A + (cash - old cash) <= 3L, checked. A counterparty's
+   other equity - transfer + cash + worth <= 3L + N. Insurance pays at most what it has free.
+
+tests/engine/core/test_bounds.py runs 2 to 4 and 9 at these bounds, where one unit more would be told.
 """
 
 POSITION = np.dtype(

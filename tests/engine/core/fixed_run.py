@@ -19,6 +19,7 @@ from kernels.frames import (
     ParamKey,
     SettingKind,
     Template,
+    TickKind,
     TransferKind,
 )
 from kernels.jit import JIT_DISABLED, cpu_target
@@ -64,7 +65,15 @@ def one_second(script: Script, chance: random.Random) -> None:
     if odd == Template.CORRECTION:
         payload = {"kind": chance.choice((*CorrectionKind,)), "refused_seq": chance.randint(1, ACCOUNTS)}
         payload["refused_source"] = 1
+    if odd == Template.CANDIDATE:
+        payload = {
+            "account": account,
+            "kind": chance.randint(1, 2),
+            "counterparty": chance.randint(0, ACCOUNTS),
+        }
     script.add(odd, market=chance.randint(0, 2), **payload)
+    if chance.random() < 0.2:
+        script.tick(script.now_ns + SECOND_NS // 10, TickKind.RISK)
     script.seconds(1)
 
 

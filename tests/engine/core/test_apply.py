@@ -263,7 +263,7 @@ def test_cash_leaves_a_position_only_down_to_its_initial_margin() -> None:
 def test_hints_are_refused_without_an_output() -> None:
     twins = Twins(genesis().frames)
     before = twins.outputs()
-    assert twins.apply(frame(Template.CANDIDATE, 1, account=1)).refusal == Refusal.NOT_IN_FORCE
+    assert twins.apply(frame(Template.CANDIDATE, 1, account=1)).refusal == Refusal.UNKNOWN_KIND
     seq = twins.next_seq(Source.FEEDS)
     assert twins.apply(frame(Template.OBSERVATION, seq, feed=12)).refusal == Refusal.UNKNOWN_FEED
     assert twins.outputs() == before

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from engine.core import booking
+from engine.core import booking, candidates
 from engine.core.apply import Machine
 from engine.core.legs import Held, Leg, Sums
 from engine.core.state import Books
@@ -41,9 +41,11 @@ def held_of(held: np.ndarray) -> Held:
 
 @kernel
 def plan(books: Books, held: np.ndarray, given: np.ndarray, out: np.ndarray) -> int:
-    """`plan_leg` on int64[10] and int64[5], into int64[14]."""
+    """`plan_leg` on int64[10] and int64[7], into int64[14]."""
     h = held_of(held)
-    leg = booking.plan_leg(books, h, books.markets[0], given[0], given[1], given[2], given[3], given[4])
+    leg = booking.plan_leg(
+        books, h, books.markets[0], given[0], given[1], given[2], given[3], given[4], given[5], given[6]
+    )
     for k in range(14):
         out[k] = leg[k]
     return leg.ok
@@ -61,6 +63,16 @@ def add_sums(sums: np.ndarray, held: np.ndarray, legs: np.ndarray) -> int:
     for k in range(5):
         sums[k] = after[k]
     return booking.sums_within(after)
+
+
+@kernel
+def exchange(books: Books, held: np.ndarray, given: np.ndarray, out: np.ndarray) -> int:
+    """`exchanged_leg` on int64[10] and int64[4], into int64[14]."""
+    h = held_of(held)
+    leg = candidates.exchanged_leg(books, h, books.markets[0], given[0], given[1], given[2], given[3])
+    for k in range(14):
+        out[k] = leg[k]
+    return leg.ok
 
 
 @functools.cache
@@ -88,7 +100,13 @@ def initial_of(size: int, price: int, leverage: int) -> int:
 
 
 def leg_twin(
-    held: list[int], dsize: int, quote: int, fee: int, insurance: int, price: int
+    held: list[int],
+    dsize: int,
+    quote: int,
+    fee: int,
+    insurance: int,
+    price: int,
+    charge: tuple[int, int] = (0, 0),
 ) -> list[int] | None:
     """The leg in unbounded integers, or None where a number leaves its bounds."""
     size, cash, idx, rem, cost, realised, isolated, leverage, free, locked = held
@@ -99,7 +117,12 @@ def leg_twin(
     total = settled + dcash
     if not (within(pay) and within(settled) and within(total) and abs(after) <= SIZE_MAX):
         return None
-    transfer = cover = 0
+    transfer = cover = charged = 0
+    if size * dsize < 0:
+        closing = abs(quote) * min(abs(size), abs(dsize)) // abs(dsize)
+        equity = total + math.floor(SCALE.worth(after, price)) + charge[1]
+        charged = min(math.ceil(Fraction(closing * charge[0], 10**9)), max(0, equity))
+    total -= charged
     if after == 0:
         if total >= 0 or not isolated:
             transfer = -total
@@ -110,7 +133,8 @@ def leg_twin(
         transfer = max(0, min(need - total - math.floor(SCALE.worth(after, price)), free - locked))
     cost_after, gained = twins.next_cost(Lot(size, cost), dsize, quote)
     told = [total + transfer + cover, free - transfer, cost_after, realised + gained]
-    if not all(within(value) for value in told):
+    cover -= charged
+    if not all(within(value) for value in (*told, insurance - cover)):
         return None
     worth = math.floor(SCALE.worth(after, price))
     large = leverage > 20 and notional_of(after, price) > (100_000 if leverage <= 50 else 50_000) * 10**6
@@ -146,29 +170,42 @@ def legs(draw: st.DrawFn) -> tuple[list[int], int, int, int, int, int]:
     return held, dsize, draw(prices), draw(fee_rates), draw(money), draw(prices)
 
 
-@given(legs())
+charges = st.one_of(
+    st.just((0, 0)), st.tuples(st.sampled_from([1, 5_000_000, 10**9 - 1]), st.one_of(money, st.just(LIMIT)))
+)
+
+
+@given(legs(), charges)
 @example(
-    ([SIZE_MAX - 1, LIMIT - 2**60, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, -(10**9) + 1, 0, PRICE_MAX)
+    ([SIZE_MAX - 1, LIMIT - 2**60, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, -(10**9) + 1, 0, PRICE_MAX),
+    (0, 0),
 )
 @example(
-    ([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT, 0], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX)
+    ([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT, 0], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX),
+    (0, 0),
 )
 @example(
-    ([-SIZE_MAX, LIMIT, 0, 0, -LIMIT, -LIMIT, 0, 1, -LIMIT, 0], SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX)
+    ([-SIZE_MAX, LIMIT, 0, 0, -LIMIT, -LIMIT, 0, 1, -LIMIT, 0], SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX),
+    (0, 0),
 )
-@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX))
-@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, -LIMIT, 2 * LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX))
-@example(([10_001, -LIMIT, LIMIT, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX))
+@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX), (0, 0))
+@example(([1, -LIMIT, 0, 0, 0, 0, 1, 1, -LIMIT, 2 * LIMIT], 1, PRICE_MAX, 0, 0, PRICE_MAX), (0, 0))
+@example(([10_001, -LIMIT, LIMIT, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, PRICE_MAX), (0, 0))
+@example(
+    ([SIZE_MAX, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX),
+    (10**9 - 1, LIMIT),
+)
+@example(([5, LIMIT, 0, 0, 0, 0, 0, 1, 0, 0], -SIZE_MAX, PRICE_MAX, 0, 0, PRICE_MAX), (10**9 - 1, LIMIT))
 def test_a_leg_anywhere_in_bounds_is_exact_or_refused(
-    case: tuple[list[int], int, int, int, int, int],
+    case: tuple[list[int], int, int, int, int, int], charge: tuple[int, int]
 ) -> None:
     held, dsize, price, rate, insurance, ref = case
     quote = twins.half_even(SCALE.worth(dsize, price))
     fee = math.ceil(Fraction(abs(quote) * rate, 10**9))
     out = np.zeros(14, np.int64)
-    given = np.array([dsize, quote, rate, insurance, ref])
+    given = np.array([dsize, quote, rate, insurance, ref, *charge])
     ok = run(plan, books(), np.array(held), given, out)
-    wanted = leg_twin(held, dsize, quote, fee, insurance, ref)
+    wanted = leg_twin(held, dsize, quote, fee, insurance, ref, charge)
     assert ok == (wanted is not None)
     assert out.tolist() == (wanted or [0] * 14)
 
@@ -180,7 +217,7 @@ def test_the_last_unit_of_cash(cash: int, ok: int) -> None:
     quote = int(SCALE.worth(dsize, PRICE_MIN))
     held = [5, cash + quote, 0, 0, 0, 0, 0, 1, 0, 0]
     out = np.zeros(14, np.int64)
-    assert run(plan, books(), np.array(held), np.array([dsize, quote, 0, 0, PRICE_MIN]), out) == ok
+    assert run(plan, books(), np.array(held), np.array([dsize, quote, 0, 0, PRICE_MIN, 0, 0]), out) == ok
     assert int(out[2]) == (cash if ok else 0)
 
 
@@ -205,11 +242,50 @@ def test_sums_one_leg_past_their_bounds_do_not_wrap(
     assert got.tolist() == wanted
 
 
+@given(legs(), money, money, st.one_of(st.just(0), money))
+@example(([5, LIMIT, 0, 0, 0, 0, 0, 1, LIMIT, 0], -5, PRICE_MAX, 0, 0, PRICE_MAX), -LIMIT, LIMIT, 0)
+@example(([5, 0, 0, 0, LIMIT, LIMIT, 1, 1, -LIMIT, 0], -5, PRICE_MAX, 0, 0, PRICE_MAX), LIMIT, 0, 0)
+@example(([5, -LIMIT, 0, 0, -LIMIT, -LIMIT, 1, 1, LIMIT, 0], -5, PRICE_MAX, 0, 0, PRICE_MAX), 0, 0, LIMIT)
+def test_an_exchange_anywhere_in_bounds_is_exact_or_refused(
+    case: tuple[list[int], int, int, int, int, int], dcash: int, moved: int, reach: int
+) -> None:
+    held, dsize = case[0], case[1]
+    out = np.zeros(14, np.int64)
+    ok = run(exchange, books(), np.array(held), np.array([dsize, dcash, moved, max(0, reach)]), out)
+    wanted = exchange_twin(held, dsize, dcash, moved, max(0, reach))
+    assert ok == (wanted is not None)
+    assert out.tolist() == (wanted or [0] * 14)
+
+
+def exchange_twin(held: list[int], dsize: int, dcash: int, moved: int, reach: int) -> list[int] | None:
+    """The leg of an exchange in unbounded integers, or None where a number leaves its bounds."""
+    size, cash, idx, rem, cost, realised, isolated, leverage, free, _ = held
+    index, scale = int(books().markets[0]["index_e6"]), 10**PRICE_EXP
+    mark = int(books().markets[0]["mark"])
+    pay, rem_after = divmod(-size * (index - idx) + rem, scale) if size and idx != index else (0, rem)
+    after, settled = size + dsize, cash + pay
+    total, transfer = settled + moved + dcash, moved
+    bounded = [pay, settled, moved, settled + moved, total]
+    if after == 0:
+        rest = -total if total >= 0 or not isolated else min(-total, reach)
+        total, transfer = total + rest, transfer + rest
+    cost_after, gained = twins.next_cost(Lot(size, cost), dsize, -dcash)
+    bounded += [free - transfer, cost_after, realised + gained]
+    if abs(after) > SIZE_MAX or not all(within(value) for value in bounded):
+        return None
+    worth = math.floor(SCALE.worth(after, mark))
+    large = leverage > 20 and notional_of(after, mark) > (100_000 if leverage <= 50 else 50_000) * 10**6
+    return [
+        1, after, total, rem_after, cost_after, realised + gained, free - transfer, worth, dcash, transfer, 0, 0,
+        pay, int(large),
+    ]  # fmt: skip
+
+
 def test_an_index_far_from_a_large_position_is_refused_or_exact() -> None:
     """2**37 lots across 2**62 of index: 2**99 before the division."""
     for idx in (LIMIT, -LIMIT, 10**9, 0):
         held = [-SIZE_MAX, 0, idx, 10**PRICE_EXP - 1, 0, 0, 1, 1, 0, 0]
         out = np.zeros(14, np.int64)
         quote = int(SCALE.worth(1, PRICE_MIN))
-        run(plan, books(), np.array(held), np.array([1, quote, 0, 0, PRICE_MIN]), out)
+        run(plan, books(), np.array(held), np.array([1, quote, 0, 0, PRICE_MIN, 0, 0]), out)
         assert out.tolist() == (leg_twin(held, 1, quote, 0, 0, PRICE_MIN) or [0] * 14)
