@@ -98,6 +98,7 @@ class Engine:
     def _start_page(self) -> None:
         """What is counted from the start of a process begins at 0; the rest of the page goes on."""
         page = self.head
+        page.words[slot("group_frames_max")] = len(self.group)
         page.words[slot("pid_started")] = start_ticks(os.getpid())
         page.words[slot("pid")] = os.getpid()
         for field in _SINCE_START:

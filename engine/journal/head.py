@@ -36,6 +36,7 @@ HEAD = np.dtype(
         ("sync_ns", "<i8"),  # spent in fdatasync, in all
         ("ack_ns", "<i8"),  # of the last group: first byte read to ack written
         ("settled_batch", "<i8"),
+        ("group_frames_max", "<i8"),
         ("pid_started", "<i8"),  # when the process began, see `engine.common.processes.start_ticks`
         ("frames", "<i8"),  # journaled since this engine started, and their bytes with headers
         ("bytes", "<i8"),

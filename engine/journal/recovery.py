@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.common.errors import JournalDamaged, JournalError, JournalLocked, SchemaUnknown, SyncFailed
 from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor
-from engine.journal.segment import Segment, list_segments, sync_directory
+from engine.journal.segment import Segment, list_segments
 from engine.journal.snapshot import list_snapshots, position_of
 from kernels import groups
 from kernels.crc32c import first_bad_frame, words_of
@@ -55,19 +55,21 @@ class Tail(NamedTuple):
     torn_bytes: int
 
 
-def take_tail(directory: Path, cursor: Cursor) -> Tail:
+def take_tail(directory: Path, cursor: Cursor, *, group_bytes: int = 0) -> Tail:
     """Judge what lies behind `cursor`, the last complete group, and make the journal up to it durable.
 
+    group_bytes: of the largest group of an engine that has died while this machine ran on, so that its head page
+    holds its last word; 0: nobody knows, and headers further on are looked for to the end of the file.
     JournalDamaged also where a snapshot was taken further on: what it was taken from was durable.
     """
-    tail = judge_tail(directory, cursor)
+    tail = judge_tail(directory, cursor, group_bytes=group_bytes)
     check_reaches_snapshots(directory, cursor.position)
-    harden_tail(directory, tail)
+    harden_tail(directory, tail, group_bytes=group_bytes)
     return tail
 
 
-def judge_tail(directory: Path, cursor: Cursor) -> Tail:
-    """Check what lies behind the last complete group, without changing it.
+def judge_tail(directory: Path, cursor: Cursor, *, group_bytes: int = 0) -> Tail:
+    """Check what lies behind the last complete group, without changing it. Arguments as in `take_tail`.
 
     JournalDamaged: a later header or the head page says that this place was durable. Names segment and offset.
     SchemaUnknown: it is no damage but a header of a newer version.
@@ -75,9 +77,10 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     segments = list_segments(directory)
     torn = 0
     durable = _acknowledged(directory)
+    slots_max = group_bytes // FRAME_BYTES + 1 if group_bytes else -1
     for segment in _unfinished(segments, cursor):
         at = max(0, cursor.position - segment.first_position)
-        claimed, end = _look_behind(segment, at)
+        claimed, end = _look_behind(segment, at, slots_max)
         durable = max(durable, claimed)
         torn += (end - at) * FRAME_BYTES
     if durable > cursor.position and not segments:
@@ -98,9 +101,10 @@ def judge_tail(directory: Path, cursor: Cursor) -> Tail:
     return Tail(cursor, max((s.epoch for s in segments), default=0), torn)
 
 
-def _look_behind(segment: Segment, at: int) -> tuple[int, int]:
+def _look_behind(segment: Segment, at: int, slots_max: int) -> tuple[int, int]:
     """(highest durable position that a header from slot `at` on claims or -1, slot behind the last used one).
 
+    slots_max: how far is looked, at least so many slots; -1: to the end.
     Nearly all of it is zeros, in a start's way to the first ack: those are passed over unread by the kernels.
     """
     buffer = bytearray(len(_ZERO_CHUNK))
@@ -109,7 +113,10 @@ def _look_behind(segment: Segment, at: int) -> tuple[int, int]:
     durable, end, slot = -1, at, at
     fd = os.open(segment.path, os.O_RDONLY)
     try:
-        while got := os.preadv(fd, [buffer], slot * FRAME_BYTES) // FRAME_BYTES:
+        while slots_max < 0 or slot - at < slots_max:
+            got = os.preadv(fd, [buffer], slot * FRAME_BYTES) // FRAME_BYTES
+            if not got:
+                break
             if got < len(slots) or buffer != _ZERO_CHUNK:
                 if slot == at:
                     _refuse_newer(segment, slots[:1])
@@ -155,13 +162,13 @@ def _unfinished(segments: list[Segment], cursor: Cursor) -> list[Segment]:
     ]
 
 
-def harden_tail(directory: Path, tail: Tail) -> None:
-    """Rewrite the last group, zero what may be torn behind it, sync both.
+def harden_tail(directory: Path, tail: Tail, *, group_bytes: int = 0) -> None:
+    """Rewrite the last group, zero what may be torn behind it, sync. SyncFailed ends the process.
 
     The page cache may hold what the disk never got (a failed sync marks pages clean), so both are written again
     before a new epoch relies on them. What lies before the last group's header is on disk: it is written when
-    all before it is. Torn is at most one group: the next is begun when this one is synced. SyncFailed ends the
-    process.
+    all before it is. Torn is at most one group (of `group_bytes`, 0: of any size): the next is begun when this one is synced.
+    Names are made durable with that of the new epoch's segment.
     """
     cursor = tail.cursor
     for segment in _unfinished(list_segments(directory), cursor):
@@ -169,19 +176,16 @@ def harden_tail(directory: Path, tail: Tail) -> None:
         fd = os.open(segment.path, os.O_RDWR)
         try:
             size = os.fstat(fd).st_size
-            first = _last_group(fd, keep)
-            _write_whole(
-                fd, os.pread(fd, (keep - first) * FRAME_BYTES, first * FRAME_BYTES), first * FRAME_BYTES
-            )
-            stop = min(size, keep * FRAME_BYTES + max(GROUP_BYTES_MAX, tail.torn_bytes))
+            first = _last_group(fd, keep) * FRAME_BYTES
+            _write_whole(fd, os.pread(fd, keep * FRAME_BYTES - first, first), first)
+            stop = min(size, keep * FRAME_BYTES + max(group_bytes or GROUP_BYTES_MAX, tail.torn_bytes))
             for start in range(keep * FRAME_BYTES, stop, len(_ZERO_CHUNK)):
                 _write_whole(fd, _ZERO_CHUNK[: stop - start], start)
-            os.fsync(fd)
+            os.fdatasync(fd)
         except OSError as error:
             raise SyncFailed(f"{segment.path}: cannot make the tail durable: {error.strerror}") from error
         finally:
             os.close(fd)
-    sync_directory(directory)
 
 
 def _last_group(fd: int, keep: int) -> int:

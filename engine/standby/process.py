@@ -25,6 +25,7 @@ from engine.journal.recovery import JournalLock, Tail, take_tail
 from engine.standby.snapshots import Snapshots
 from engine.standby.watch import EngineWatch, Verdict
 from kernels.admission import Gate, new_gate
+from kernels.frames import FRAME_BYTES
 
 _HEAD_PATIENCE_S = 30.0
 _KILL_TIMEOUT_MS = 5_000
@@ -47,9 +48,17 @@ class Standby:
         self._settings = settings.standby
         self._stop = stop
         self.machine, self.gate = Machine(), new_gate()
+<<<<<<< HEAD
         self._follower = Follower(self._directory, from_snapshot=True, machine=self.machine, gate=self.gate)
         head = HeadPage(self._directory / "head")
         self._watch = EngineWatch(head, self._settings.hung_after_ms * 1_000_000)
+=======
+        self._follower = Follower(
+            self._directory, from_snapshot=True, machine=self.machine, gate=self.gate
+        )
+        self._head = HeadPage(self._directory / "head")
+        self._watch = EngineWatch(self._head, self._settings.hung_after_ms * 1_000_000)
+>>>>>>> b72b5b2 (Takeover: what the dead engine called durable is known, so the file behind its end need not be read whole)
         self._snapshots = Snapshots(self._directory, self._settings, time.monotonic_ns())
 
     def catch_up(self) -> int:
@@ -105,7 +114,11 @@ class Standby:
         try:
             while self._follower.poll(at_rest=True) is not None:
                 continue
-            tail = take_tail(self._directory, self._follower.cursor)
+            tail = take_tail(
+                self._directory,
+                self._follower.cursor,
+                group_bytes=(1 + self._head.get("group_frames_max")) * FRAME_BYTES,
+            )
         except BaseException:
             lock.release()
             raise

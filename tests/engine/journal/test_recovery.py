@@ -16,8 +16,9 @@ from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.follower import Follower
 from engine.gateway.process import recover
+from engine.journal.head import HeadPage
 from engine.journal.reader import check_schema, check_witness
-from engine.journal.recovery import JournalLock, Tail, harden_tail
+from engine.journal.recovery import JournalLock, Tail, harden_tail, judge_tail
 from engine.journal.segment import list_segments, segment_path
 from kernels.admission import new_gate
 from kernels.crc32c import chain_frames, seal_frames, words_of
@@ -255,26 +256,62 @@ def test_the_tail_is_rewritten_and_synced(tmp_path: Path, monkeypatch: pytest.Mo
     _, tail = judged(tmp_path)
     assert isinstance(tail, Tail) and tail.cursor.position == 7
     calls: list[tuple[str, int, int]] = []
-    pwrite, fsync = os.pwrite, os.fsync
+    pwrite, fdatasync = os.pwrite, os.fdatasync
 
     def seen_pwrite(fd: int, data: bytes, offset: int) -> int:
         calls.append((os.readlink(f"/proc/self/fd/{fd}"), offset, len(data)))
         return pwrite(fd, data, offset)
 
-    def seen_fsync(fd: int) -> None:
+    def seen_sync(fd: int) -> None:
         calls.append((os.readlink(f"/proc/self/fd/{fd}"), -1, 0))
-        fsync(fd)
+        fdatasync(fd)
 
     monkeypatch.setattr(os, "pwrite", seen_pwrite)
-    monkeypatch.setattr(os, "fsync", seen_fsync)
+    monkeypatch.setattr(os, "fdatasync", seen_sync)
     harden_tail(tmp_path, tail)
     keep = 7 * FRAME_BYTES
     assert calls == [
         (str(path), FRAME_BYTES, keep - FRAME_BYTES),  # the last group; the segment's own header is older
         (str(path), keep, SEGMENT_BYTES - keep),
         (str(path), -1, 0),
-        (str(tmp_path), -1, 0),
     ]
+
+
+def test_what_lies_before_the_last_group_is_not_written_again(tmp_path: Path) -> None:
+    """It was on disk when that group's header was written; what is torn is at most one group."""
+    append(open_writer(tmp_path), FRAMES, [5, 3, 100, 2])
+    path = _only_segment(tmp_path)
+    raw = bytearray(path.read_bytes())
+    keep = (1 + 6 + 4 + 101 + 3) * FRAME_BYTES
+    raw[keep + 64 * 9 : keep + 64 * 10] = b"\xff" * 64  # behind the largest group that its engine makes: kept
+    path.write_bytes(raw)
+    _, tail = judged(tmp_path)
+    assert isinstance(tail, Tail) and tail.cursor.position * FRAME_BYTES == keep
+    harden_tail(tmp_path, tail._replace(torn_bytes=0), group_bytes=9 * FRAME_BYTES)
+    assert path.read_bytes() == bytes(raw)
+    harden_tail(tmp_path, tail, group_bytes=FRAME_BYTES)
+    assert path.read_bytes() == bytes(raw[:keep]).ljust(len(raw), b"\0"), "what was seen torn always goes"
+
+
+def test_of_an_engine_that_just_died_only_one_group_is_looked_at(tmp_path: Path) -> None:
+    """Its head page says what was durable: headers far behind need not be looked for."""
+    append(open_writer(tmp_path), FRAMES, [5, 3])
+    cursor = read_all(tmp_path)[1]
+    path = _only_segment(tmp_path)
+    raw = bytearray(path.read_bytes())
+    raw[:] = raw.ljust(4 << 20, b"\0")
+    raw[-1] = 1
+    path.write_bytes(raw)
+    assert judge_tail(tmp_path, cursor).torn_bytes == len(raw) - cursor.position * FRAME_BYTES
+    assert judge_tail(tmp_path, cursor, group_bytes=9 * FRAME_BYTES).torn_bytes == 0
+    head = HeadPage(tmp_path / "head", create=True)
+    for durable, damaged in [(cursor.position, False), (cursor.position + 1, True)]:
+        head.row["durable"] = durable
+        if damaged:
+            with pytest.raises(JournalDamaged, match=f"before durable position {durable}"):
+                judge_tail(tmp_path, cursor, group_bytes=9 * FRAME_BYTES)
+        else:
+            judge_tail(tmp_path, cursor, group_bytes=9 * FRAME_BYTES)
 
 
 def test_a_tail_that_cannot_be_synced_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +322,7 @@ def test_a_tail_that_cannot_be_synced_ends_the_start(tmp_path: Path, monkeypatch
     def fail(fd: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(os, "fdatasync", fail)
     with pytest.raises(SyncFailed):
         harden_tail(tmp_path, tail)
 
