@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.common.errors import JournalFull
@@ -16,13 +17,18 @@ from engine.journal.writer import SPARE_DIR
 
 AHEAD = 2
 _PAUSE_S = 0.05
+_BREATH_S = 0.002
+"""Between two slices while a spare is ready: the engine's syncs then wait for a slice at most, and seldom."""
 _FULL_PAUSE_S = 1.0
 
 
-def top_up(directory: Path, segment_bytes: int, ahead: int = AHEAD) -> int:
+def top_up(
+    directory: Path, segment_bytes: int, ahead: int = AHEAD, pause: Callable[[], bool] | None = None
+) -> int:
     """Make prezeroed segments until `ahead` of them are ready; returns how many it made.
 
     A segment has its final name only when it is wholly written and synced. JournalFull: no room.
+    pause: between slices, see `write_zeros`; the first one of none is made without.
     """
     spare = directory / SPARE_DIR
     spare.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -31,7 +37,8 @@ def top_up(directory: Path, segment_bytes: int, ahead: int = AHEAD) -> int:
     number = 1 + max((int(p.stem) for p in spare.glob("*.ready")), default=0)
     while len(ready) + made < ahead:
         part = spare / f"{number:016d}.part"
-        write_zeros(part, segment_bytes)
+        if not write_zeros(part, segment_bytes, pause if ready or made else None):
+            break
         part.rename(part.with_suffix(".ready"))
         sync_directory(spare)
         made += 1
@@ -50,7 +57,7 @@ def run(settings: Settings) -> None:
     full = False
     while not stop.wait(_FULL_PAUSE_S if full else _PAUSE_S):
         try:
-            top_up(directory, settings.engine.segment_bytes)
+            top_up(directory, settings.engine.segment_bytes, pause=lambda: stop.wait(_BREATH_S))
             full = False
         except JournalFull as error:
             if not full:

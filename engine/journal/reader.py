@@ -15,6 +15,9 @@ from kernels import groups
 from kernels.crc32c import words_of
 from kernels.frames import FRAME, FRAME_BYTES, GROUP, SCHEMA_VERSION, Template
 
+AT_ONCE = 8192
+"""Frames of a read, where groups are not larger: with the results of their fold they stay in the CPU's cache."""
+
 _LAST_TEMPLATE = int(Template.UPGRADE)
 
 
@@ -47,7 +50,9 @@ class JournalReader:
         self.directory = directory
         self.cursor = cursor or Cursor()
         self._out = np.zeros(capacity, FRAME)
-        self._raw = np.zeros(2 * capacity + 1, FRAME)
+        self._raw = np.zeros(_slots_for(capacity), FRAME)
+        self._out_words, self._raw_words = words_of(self._out), words_of(self._raw)
+        self._at_once = min(capacity, AT_ONCE)
         self._witnesses = np.zeros(2, np.int64)
         self._segment: Segment | None = None
         self._fd = -1
@@ -70,7 +75,9 @@ class JournalReader:
                     raise self._gone()
                 return Chunk(self._out[:0], -1)
             before = self.cursor.position
-            chunk, why = self._scan(upto)
+            chunk, why = self._scan(upto, self._at_once)
+            if why == groups.FULL and self.cursor.position == before:
+                chunk, why = self._scan(upto, len(self._out))
             if len(chunk.frames):
                 check_schema(chunk.frames, self._segment.path.name if self._segment else "")
                 return chunk
@@ -92,17 +99,18 @@ class JournalReader:
                     raise self._damage()
                 return chunk
 
-    def _scan(self, upto: int | None) -> tuple[Chunk, int]:
+    def _scan(self, upto: int | None, limit: int) -> tuple[Chunk, int]:
         assert self._segment is not None
         cursor, first = self.cursor, self._segment.first_position
-        wanted = len(self._raw) if upto is None else min(len(self._raw), upto - cursor.position)
+        most = _slots_for(limit)
+        wanted = most if upto is None else min(most, upto - cursor.position)
         view = self._raw.view(np.uint8).data[: max(0, wanted) * FRAME_BYTES]
         got = os.preadv(self._fd, [view], (cursor.position - first) * FRAME_BYTES) // FRAME_BYTES
         row, made, chain, why = groups.scan_groups(
-            words_of(self._raw), 0, got, cursor.position, self._segment.epoch, cursor.chain,
-            words_of(self._out), len(self._out), self._witnesses,
+            self._raw_words, 0, got, cursor.position, self._segment.epoch, cursor.chain,
+            self._out_words, limit, self._witnesses,
         )  # fmt: skip
-        if why == groups.END and row == 0 and got == len(self._raw):
+        if why == groups.END and row == 0 and got == most:
             why = groups.FULL
         if upto is None and why != groups.FULL:
             row, made, chain = self._without_last(row, made, chain)
@@ -165,6 +173,11 @@ class JournalReader:
             segment=self._segment.path.name,
             offset=offset,
         )
+
+
+def _slots_for(frames: int) -> int:
+    """Slots to read at once for so many frames: a group of them with its header, or many smaller groups."""
+    return frames + frames // 8 + 2
 
 
 def check_schema(frames: NDArray[np.void], name: str) -> None:

@@ -25,6 +25,7 @@ from kernels.groups import close_group
 
 _NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
 _ZERO_CHUNK = bytes(1 << 20)
+_SMALL_SLICE = 1 << 18
 
 
 class Segment(NamedTuple):
@@ -98,23 +99,30 @@ def start_writing(fd: int, offset: int, size: int) -> None:
         _RANGE(fd, offset, size, _WRITE)
 
 
-def write_zeros(path: Path, size: int) -> None:
+def write_zeros(path: Path, size: int, pause: Callable[[], bool] | None = None) -> bool:
     """Create `path` with `size` written zero bytes, synced: blocks are allocated, later syncs move no metadata.
 
+    In synced slices, so that a sync of the engine's never waits behind a whole segment. pause: called after
+    each slice, which are then smaller; it may wait, and give up by True: nothing is left and False returned.
     JournalFull if the disk has no room; what was written is removed.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise JournalFull(f"{path}: cannot be created: {error.strerror}") from error
+    piece = len(_ZERO_CHUNK) if pause is None else _SMALL_SLICE
     try:
         left = size
         while left:
-            left -= os.write(fd, _ZERO_CHUNK[: min(left, len(_ZERO_CHUNK))])
-            os.fdatasync(fd)  # in slices: a sync of the engine's then never waits behind a whole segment
+            left -= os.write(fd, _ZERO_CHUNK[: min(left, piece)])
+            os.fdatasync(fd)
+            if pause is not None and pause():
+                path.unlink()
+                return False
         os.fsync(fd)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise JournalFull(f"{path}: no room for a segment of {size} bytes: {error.strerror}") from error
     finally:
         os.close(fd)
+    return True
