@@ -67,13 +67,10 @@ class EngineSettings(_Section):
     """The engine process: where it listens, how it groups frames, cuts its journal, and who ticks.
 
     ring_frames: how many frames each connection may have waiting; past that it is not read from.
-<<<<<<< HEAD
     ring: file of the shared-memory transport, best under /dev/shm; none by default. ring_slots: frames it holds
     each way. ring_poll_us: pause between two looks at it; 0 only for an engine that is pinned to one core.
-=======
     reserve_accounts: room for so many more accounts, and twice as many positions, than the journal has is made
     at start. Books that outgrow it double in the middle of a group, which then takes longer.
->>>>>>> d4b47dc (Books get their room before serving; reads are as large as the CPU's cache; the keeper writes small slices while a spare is ready)
     """
 
     socket: LocalPath
@@ -81,13 +78,10 @@ class EngineSettings(_Section):
     segment_bytes: int = Field(default=64 << 20, ge=1 << 16, le=1 << 34, multiple_of=4096)
     group_frames_max: int = Field(default=8192, ge=1, le=65536)
     ring_frames: int = Field(default=16_384, ge=1, le=1 << 20)
-<<<<<<< HEAD
     ring: LocalPath | None = None
     ring_slots: int = Field(default=16384, ge=64, le=1 << 22)
     ring_poll_us: int = Field(default=1000, ge=0, le=1_000_000)
-=======
     reserve_accounts: int = Field(default=65_536, ge=0, le=1 << 27)
->>>>>>> d4b47dc (Books get their room before serving; reads are as large as the CPU's cache; the keeper writes small slices while a spare is ready)
     clock: Literal["live", "driver"] = "live"
 
     @field_validator("socket")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from engine.common.errors import JournalDamaged, JournalError, JournalLocked, SchemaUnknown, SyncFailed
 from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor
-from engine.journal.segment import Segment, list_segments
+from engine.journal.segment import Segment, list_segments, make_directory
 from engine.journal.snapshot import list_snapshots, position_of
 from kernels import groups
 from kernels.crc32c import first_bad_frame, words_of
@@ -32,7 +32,7 @@ class JournalLock:
     """Holds the journal for this process; the second engine is refused. Freed when the process ends."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(directory)
         self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,8 @@ group header that holds no frames and says which epoch it belongs to and what wa
 from __future__ import annotations
 
 import ctypes
+import contextlib
+import errno
 import itertools
 import os
 import re
@@ -17,13 +19,14 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalError, JournalFull
+from engine.common.errors import JournalError, JournalFull, SyncFailed
 from kernels import frames as f
 from kernels.crc32c import words_of
 from kernels.frames import FRAME_BYTES, Source, Template
 from kernels.groups import close_group
 
 _NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ZERO_CHUNK = bytes(1 << 20)
 _SMALL_SLICE = 1 << 18
 
@@ -99,17 +102,43 @@ def start_writing(fd: int, offset: int, size: int) -> None:
         _RANGE(fd, offset, size, _WRITE)
 
 
+def make_directory(directory: Path) -> None:
+    """Create `directory` with its parents, and make its name and its parent's durable.
+
+    Whether they are new or not: who made them may have been cut off before the sync. SyncFailed; OSError: it
+    cannot be created.
+    """
+    missing = [d for d in (directory, *directory.parents) if not d.exists()]
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for holding in dict.fromkeys([directory.parent, directory.parent.parent, *(d.parent for d in missing)]):
+        try:
+            sync_directory(holding)
+        except PermissionError:
+            continue  # what we may not read we did not make
+        except OSError as error:
+            raise SyncFailed(f"{holding}: its names cannot be made durable: {error.strerror}") from error
+
+
+def disk_error(what: str, error: OSError) -> JournalError:
+    """What a failed call on a file of the journal means, to be raised: JournalFull where there was no room,
+    else SyncFailed: such a disk is not to be relied on, and the process ends.
+    """
+    if error.errno in _NO_ROOM:
+        return JournalFull(f"{what}: {error.strerror}")
+    return SyncFailed(f"{what}: {error.strerror}; the process ends")
+
+
 def write_zeros(path: Path, size: int, pause: Callable[[], bool] | None = None) -> bool:
     """Create `path` with `size` written zero bytes, synced: blocks are allocated, later syncs move no metadata.
 
     In synced slices, so that a sync of the engine's never waits behind a whole segment. pause: called after
     each slice, which are then smaller; it may wait, and give up by True: nothing is left and False returned.
-    JournalFull if the disk has no room; what was written is removed.
+    JournalFull if the disk has no room, SyncFailed if it fails otherwise; what was written is removed.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
-        raise JournalFull(f"{path}: cannot be created: {error.strerror}") from error
+        raise disk_error(f"{path}: cannot be created", error) from error
     piece = len(_ZERO_CHUNK) if pause is None else _SMALL_SLICE
     try:
         left = size
@@ -121,8 +150,9 @@ def write_zeros(path: Path, size: int, pause: Callable[[], bool] | None = None) 
                 return False
         os.fsync(fd)
     except OSError as error:
-        path.unlink(missing_ok=True)
-        raise JournalFull(f"{path}: no room for a segment of {size} bytes: {error.strerror}") from error
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise disk_error(f"{path}: a segment of {size} bytes cannot be written", error) from error
     finally:
         os.close(fd)
     return True

@@ -48,17 +48,9 @@ class Standby:
         self._settings = settings.standby
         self._stop = stop
         self.machine, self.gate = Machine(), new_gate()
-<<<<<<< HEAD
         self._follower = Follower(self._directory, from_snapshot=True, machine=self.machine, gate=self.gate)
-        head = HeadPage(self._directory / "head")
-        self._watch = EngineWatch(head, self._settings.hung_after_ms * 1_000_000)
-=======
-        self._follower = Follower(
-            self._directory, from_snapshot=True, machine=self.machine, gate=self.gate
-        )
         self._head = HeadPage(self._directory / "head")
         self._watch = EngineWatch(self._head, self._settings.hung_after_ms * 1_000_000)
->>>>>>> b72b5b2 (Takeover: what the dead engine called durable is known, so the file behind its end need not be read whole)
         self._snapshots = Snapshots(self._directory, self._settings, time.monotonic_ns())
 
     def catch_up(self) -> int:

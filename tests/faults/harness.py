@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,15 @@ def scratch() -> Iterator[Path]:
 def small(data_dir: Path, **engine: Any) -> Settings:
     """Settings with segments of 64 KiB and a clock that stands still."""
     return settings_for(data_dir, segment_bytes=SEGMENT_BYTES, **engine)
+
+
+def wait_for(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Wait until it is true. TimeoutError."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not come about")
+        time.sleep(0.002)
 
 
 class Judge:

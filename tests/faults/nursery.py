@@ -169,11 +169,11 @@ def _plant_late_sync() -> None:
 def _plant_no_directory_sync() -> None:
     sync = os.fsync
 
-    def files_only(fd: int) -> None:
-        if not os.path.isdir(f"/proc/self/fd/{fd}"):
+    def all_but_the_journal(fd: int) -> None:
+        if os.path.basename(os.readlink(f"/proc/self/fd/{fd}")) != "journal":
             sync(fd)
 
-    os.fsync = files_only  # type: ignore[assignment]
+    os.fsync = all_but_the_journal  # type: ignore[assignment]
 
 
 PLANTS = {
