@@ -84,6 +84,7 @@ TABLE = (
     Entry(
         "prices", "engine.app.prices:command", "What every second's price was made of, and who did not count."
     ),
+    Entry("json", "engine.app.json_lines:command", "Talk to the engine in lines of JSON, for people."),
     Entry("schema", "engine.app.schema:command", "Print the SBE schema of the frames, or a C header."),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),

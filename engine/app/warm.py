@@ -27,10 +27,11 @@ from kernels import (
     liquidation_price,
     margin,
     orderbook,
+    slots,
     sweep,
 )
 from kernels.jit import prepare
-from kernels.layouts import ACCOUNT, MARKET, POSITION, TIER
+from kernels.layouts import ACCOUNT, KEY, MARKET, POSITION, TIER
 from kernels.profiles import RULE
 from kernels.venues import drift, dydx, mango
 
@@ -66,6 +67,9 @@ WATCH: Final = (
 
 PRICES: Final = (Call(funding_rate.predicted_rate_e12, (MARKET_ROW, *(INT,) * 5)),)
 """`godark prices`."""
+
+JSON_LINES: Final = (Call(slots.find_account, (WORDS, np.zeros(1, KEY), INT, INT, INT, INT)),)
+"""`godark json`."""
 
 FUNDING: Final = (
     Call(funding_compare.charge, (RULES, WORDS, INT, WORDS, WORDS, WORDS, TABLE)),
@@ -173,7 +177,7 @@ LIQUIDATION: Final = (
 )
 """`godark margin --books`."""
 
-CALLS: Final = (*WATCH, *PRICES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
+CALLS: Final = (*WATCH, *PRICES, *JSON_LINES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
 
 
 def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:

@@ -83,8 +83,12 @@ class _Wire(asyncio.Protocol):
 
 
 def widen(peer: Any) -> None:
-    """Let a socket hold a whole group on its way: what arrives in one piece is synced once. As far as allowed."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+    """Let a socket hold a whole group on its way: what arrives in one piece is synced once. As far as allowed.
+
+    None, where the transport is no socket, is passed over.
+    """
+    if peer is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 class EngineClient:
@@ -185,19 +189,14 @@ class EngineClient:
 
     async def _connect_once(self, until_s: float) -> dict[int, int]:
         loop = asyncio.get_running_loop()
-        self._welcomes = {}
         self._last_fault = Fault.NONE
         async with asyncio.timeout(max(until_s - time.monotonic(), _RETRY_FIRST_S)):
             await self._dial()
         transport = self._transport
         assert transport is not None
         transport.set_write_buffer_limits(high=1 << 20)
-        if (peer := transport.get_extra_info("socket")) is not None:  # a ring has none
-            widen(peer)
-        for source in self._sources:
-            hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
-            hello["acked_seq"], hello["last_output"] = self.acked[source], self.last_output
-            transport.write(sealed(hello))
+        widen(transport.get_extra_info("socket"))
+        self._say_hello()
         deadline = loop.time() + self._patience_s
         while len(self._welcomes) < len(self._sources):
             await self._step(deadline, "no welcome")
@@ -206,6 +205,14 @@ class EngineClient:
             self._acknowledged(source, seq)
         self._resend(last)
         return last
+
+    def _say_hello(self) -> None:
+        assert self._transport is not None
+        self._welcomes = {}
+        for source in self._sources:
+            hello = f.new_frames(Template.HELLO, 1, source=Source(source), first_seq=0)
+            hello["acked_seq"], hello["last_output"] = self.acked[source], self.last_output
+            self._transport.write(sealed(hello))
 
     def _resend(self, last: dict[int, int]) -> None:
         """Send again what the engine does not have yet, in the original order, byte-identical."""
@@ -221,7 +228,7 @@ class EngineClient:
         """Send sealed frames; waits while the window or the socket is full. Reconnects by itself.
 
         frames: contiguous records of any template. They are kept, not copied, until they are acked: leave
-        them as they are.
+        them as they are. What is all acked already is sent (the engine compares it) and not kept.
         """
         frames = frames.view(FRAME)
         upto = {
@@ -233,8 +240,9 @@ class EngineClient:
             await self._settle()
         if self._wire is None or self._wire.lost.done():
             await self._reconnect()
-        self._unacked.append(_Unacked(frames, upto))
-        self._unacked_frames += len(frames)
+        if not upto or any(seq > self.acked[source] for source, seq in upto.items()):
+            self._unacked.append(_Unacked(frames, upto))
+            self._unacked_frames += len(frames)
         for source, seq in upto.items():
             self._sent[source] = max(self._sent[source], seq)
         assert self._transport is not None and self._wire is not None
@@ -242,15 +250,29 @@ class EngineClient:
         if not self._wire.writable.is_set():
             await self._settle()
 
-    async def keep(self) -> None:
-        """Reconnect and resend if the engine went away while something is not acked. For those who seldom send."""
-        if self._unacked and self._wire is not None and self._wire.lost.done():
+    async def keep(self, *, always: bool = False) -> None:
+        """Reconnect and resend if the engine went away while something is not acked. For those who seldom send.
+
+        `always`: also when all is acked, to go on hearing outputs.
+        """
+        if (self._unacked or always) and self._wire is not None and self._wire.lost.done():
             await self._reconnect()
 
     async def drain(self) -> None:
         """Wait until everything sent is durable and booked."""
         while self._unacked:
             await self._settle()
+
+    async def answered(self) -> None:
+        """Wait until the engine has looked at everything sent, resends of acked frames too: its faults are told.
+
+        A second hello asks for that: it is answered in its turn.
+        """
+        await self.drain()
+        self._say_hello()
+        deadline = asyncio.get_running_loop().time() + self._patience_s
+        while len(self._welcomes) < len(self._sources):
+            await self._step(deadline, "no welcome")
 
     async def status(self) -> Status:
         """Ordinal and digest of the live state, after everything sent is acked. Asks again after a break."""
@@ -337,8 +359,11 @@ class EngineClient:
             return
         if self._on_output is not None:
             for row in new:
-                self._on_output(row)
-        self.last_output = int(new["seq"][-1])
+                # After a second hello some come twice, maybe both times in one piece.
+                if int(row["seq"]) > self.last_output:
+                    self.last_output = int(row["seq"])
+                    self._on_output(row)
+        self.last_output = max(self.last_output, int(new["seq"].max()))
 
     def _damaged(self) -> None:
         """What arrived is not what was sent: nothing more is believed, and the connection is made anew."""

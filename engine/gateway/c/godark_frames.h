@@ -61,7 +61,7 @@ enum {
     GD_TEMPLATE_ACCOUNT_ASSIGNED = 33,
     /* Output: place this reduce-only order for the account */
     GD_TEMPLATE_LIQUIDATION_ORDER = 34,
-    /* Output: what the accounts of a frame may still use; of a fill both, else one */
+    /* Output: what the accounts that a frame touched may still use */
     GD_TEMPLATE_FREE_COLLATERAL = 35,
     /* Output: state of a market after a change */
     GD_TEMPLATE_MARKET_STATE = 36,
@@ -1056,7 +1056,7 @@ GD_ASSERT(gd_liquidation_order_flags, offsetof(gd_liquidation_order, flags) == 5
 GD_ASSERT(gd_liquidation_order_market, offsetof(gd_liquidation_order, market) == 58);
 GD_ASSERT(gd_liquidation_order_crc, offsetof(gd_liquidation_order, crc) == 60);
 
-/* Output: what the accounts of a frame may still use; of a fill both, else one */
+/* Output: what the accounts that a frame touched may still use */
 typedef struct gd_free_collateral {
     uint16_t block_length, template_id, schema, version;
     /* Number of the output, contiguous from 1 */
@@ -1065,13 +1065,14 @@ typedef struct gd_free_collateral {
     int64_t ordinal;
     /* Last seq of the matching engine's frames that this regards */
     int64_t as_of_seq;
-    /* Free collateral of `taker` in 1e-6 USDC, signed */
+    /* Free collateral of taker in 1e-6 USDC, signed; -2^62 where a mark is missing that it
+       depends on */
     int64_t taker_free_e6;
-    /* Free collateral of `maker` in 1e-6 USDC, signed */
+    /* The same of maker in 1e-6 USDC; 0 where there is none */
     int64_t maker_free_e6;
-    /* Account number of the taker, or of the one account */
+    /* Account number: a fill's taker, or the one account of any other frame */
     int32_t taker;
-    /* Account number of the maker; -1: there is none */
+    /* Account number: a fill's maker, or -1 */
     int32_t maker;
     /* Who numbers this frame */
     uint8_t source;

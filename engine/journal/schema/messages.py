@@ -198,15 +198,15 @@ MESSAGES: dict[Template, MessageWords] = {
         },
     ),
     Template.FREE_COLLATERAL: MessageWords(
-        "Output: what the accounts of a frame may still use; of a fill both, else one",
+        "Output: what the accounts that a frame touched may still use",
         {
             "seq": "Number of the output, contiguous from 1",
             "ordinal": "Ordinal of the frame that changed it",
             "as_of_seq": "Last seq of the matching engine's frames that this regards",
-            "taker_free_e6": "Free collateral of `taker` in 1e-6 USDC, signed",
-            "maker_free_e6": "Free collateral of `maker` in 1e-6 USDC, signed",
-            "taker": "Account number of the taker, or of the one account",
-            "maker": "Account number of the maker; -1: there is none",
+            "taker_free_e6": "Free collateral of taker in 1e-6 USDC, signed; -2^62 where a mark is missing that it depends on",
+            "maker_free_e6": "The same of maker in 1e-6 USDC; 0 where there is none",
+            "taker": "Account number: a fill's taker, or the one account of any other frame",
+            "maker": "Account number: a fill's maker, or -1",
         },
     ),
     Template.MARKET_STATE: MessageWords(
