@@ -89,10 +89,40 @@ class ObservationKind(enum.IntEnum):
 
 
 class TickKind(enum.IntEnum):
-    """OPEN starts or resumes the clock and samples nothing; SECOND samples funding."""
+    """OPEN starts or resumes the clock and samples nothing; SECOND samples funding.
+
+    RISK, ten a second, takes prices anew between two seconds and samples nothing.
+    """
 
     OPEN = 0
     SECOND = 1
+    RISK = 2
+
+
+class CandidateKind(enum.IntEnum):
+    """In `kind` of a candidate frame. LIQUIDATE: the next step of a position that lacks margin.
+
+    DELEVERAGE: what insurance cannot take of a bankrupt position is moved to that of `counterparty`.
+    """
+
+    LIQUIDATE = 1
+    DELEVERAGE = 2
+
+
+class LiquidationKind(enum.IntEnum):
+    """In `kind` of a liquidation order: what the matching engine does. Sizes are signed by their side.
+
+    CANCEL_ALL: cancel every order of the account, in all markets (market -1). REDUCE_ONLY: place this one, in
+    place of the one before in that market; `price` is its limit. TAKEOVER, DELEVERAGE: without a match the
+    account's position has changed by `size`, at about `price`; withdraw its reduce-only order. RELEASE: the
+    liquidation is over, withdraw it too.
+    """
+
+    CANCEL_ALL = 1
+    REDUCE_ONLY = 2
+    TAKEOVER = 3
+    DELEVERAGE = 4
+    RELEASE = 5
 
 
 class OutcomeStage(enum.IntEnum):
@@ -129,6 +159,7 @@ class ParamKey(enum.IntEnum):
     BATCH_WINDOW_NS = 1
     OBSERVATION_AGE_NS = 2
     HOLD_NS = 3
+    LIQUIDATION = 4
     MARGIN_TIER_RATES = 10
     MARGIN_TIER_LIMITS = 11
     FEE_TIER = 12
@@ -138,6 +169,7 @@ class ParamKey(enum.IntEnum):
     MARKET_FUNDING = 23
     MARKET_BAND = 24
     FEED = 25
+    MARKET_MOVE = 26
     MARKET_PROFILE = 30
     MARKET_KNOB = 31
     MARKET_ORACLE = 32
@@ -174,6 +206,7 @@ class Refusal(enum.IntEnum):
     UNKNOWN_TIER = 25
     SEQUENCE = 26
     MARK_UNKNOWN = 27
+    LIQUIDATIONS_FULL = 28
 
 
 class Fault(enum.IntEnum):
@@ -234,7 +267,7 @@ PAYLOADS: dict[Template, list[tuple[str, str]]] = {
     ],
     Template.CANDIDATE: [
         ("seen_position", "<i8"), ("account", "<i4"), ("kind", "<i4"), ("ratio", "<i8"),
-        ("spare0", "<i8"), ("spare1", "<i8"),
+        ("counterparty", "<i8"), ("spare0", "<i8"),
     ],
     Template.OUTCOME: [
         ("batch", "<i8"), ("slot", "<i8"), ("chunk", "<i4"), ("stage", "<i4"),
@@ -312,6 +345,7 @@ TICK = DTYPES[Template.TICK]
 PARAM = DTYPES[Template.PARAM]
 OUTCOME = DTYPES[Template.OUTCOME]
 CORRECTION = DTYPES[Template.CORRECTION]
+CANDIDATE = DTYPES[Template.CANDIDATE]
 UPGRADE = DTYPES[Template.UPGRADE]
 GROUP = DTYPES[Template.GROUP]
 REFUSAL = DTYPES[Template.REFUSAL]

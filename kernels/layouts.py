@@ -21,6 +21,7 @@ OUTBOX_SLOTS = 131_072
 """Outputs kept for who asks for them again, 8 MiB: two for each frame of the largest group (65,536), so that one
 group never overwrites what the group before it put there. A fill makes one at most, but for the rare ones that
 refuse, halt or warn."""
+MAX_LIQUIDATIONS = 1024
 SOURCES = 256
 
 PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000
@@ -68,7 +69,7 @@ POSITION = np.dtype(
         ("account", "<i4"),
         ("market", "<i2"),
         ("mode", "i1"),  # 0 isolated, 1 cross
-        ("flags", "i1"),  # POSITION_TOO_LARGE
+        ("flags", "i1"),  # POSITION_TOO_LARGE, POSITION_LIQUIDATING
         ("size", "<i8"),
         ("cash", "<i8"),
         ("idx", "<i8"),
@@ -76,12 +77,14 @@ POSITION = np.dtype(
         ("cost_e6", "<i8"),  # signed quote of the open size, for people
         ("realised_e6", "<i8"),  # for people
         ("leverage", "<i4"),  # 0: the market's default
-        ("spare", "<i4"),
+        ("liquidation", "<i4"),  # its row of LIQUIDATION + 1, 0: none
     ]
 )
 
 POSITION_TOO_LARGE = 1
 """Since it was last touched a position is larger than its leverage admits: closing orders only."""
+POSITION_LIQUIDATING = 2
+"""The position is being liquidated, see its row of LIQUIDATION."""
 
 NEAR_ENTRIES = 8
 ACCOUNT = np.dtype(
@@ -169,7 +172,7 @@ MARKET = np.dtype(
         # state towards the matching engine
         ("state", "<i8"),
         ("open_refusals", "<i8"),
-        ("spare", "<i8"),
+        ("move_e12", "<i8"),  # parameter: what the price moves in 100 ms at p99.99
     ]
 )
 MARKET_FROZEN, MARKET_HALTED, MARKET_REDUCE_ONLY = 1, 2, 4
@@ -221,9 +224,26 @@ META = np.dtype(
         ("pending", "<i8"),  # 1: a committed change waits for its tick
         ("pending_not_before_ns", "<i8"),
         ("funding_hour", "<i8"),  # hour number up to which funding is done
-        ("liquidations", "<i8"),
+        ("liquidations", "<i8"),  # under way: rows of LIQUIDATION
+        ("second_ns", "<i8"),  # the last tick that was no RISK tick: up to here funding is sampled
+        ("liquidation_fee_e9", "<i8"),
+        ("reserve_e12", "<i8"),  # margin that insurance keeps behind what it takes over
     ]
 )
+
+LIQUIDATION = np.dtype(
+    [
+        ("account", "<i4"),
+        ("market", "<i4"),
+        ("first_ns", "<i8"),  # books' time of the first candidate
+        ("heard_ns", "<i8"),  # of the last one that was right
+        ("ordered_ns", "<i8"),  # of the last order
+        ("orders", "<i8"),
+        ("size", "<i8"),  # of the last order, signed by its side
+        ("price", "<i8"),  # its limit
+    ]
+)
+"""A position that is being liquidated; of an account's cross positions one at a time."""
 
 LEG = np.dtype(
     [
@@ -234,12 +254,12 @@ LEG = np.dtype(
         ("dsize", "<i8"),
         ("dcash", "<i8"),  # -side * quote - fee; funding is never part of it
         ("transfer", "<i8"),  # from the account's free balance into the position
-        ("cover", "<i8"),  # from insurance into the position
+        ("cover", "<i8"),  # from insurance into the position; negative: a liquidation fee to insurance
         ("fee", "<i8"),  # the house's part; negative is a rebate
         ("funding", "<i8"),  # settled on this touch
     ]
 )
-LEG_MAKER, LEG_TAKER, LEG_TRANSFER = 1, 2, 3
+LEG_MAKER, LEG_TAKER, LEG_TRANSFER, LEG_TAKEOVER, LEG_DELEVERAGE = 1, 2, 3, 4, 5
 
 RESULT = np.dtype([("refusal", "<i4"), ("legs", "<i2"), ("boundary", "<i2")])
 """What a frame did: why it was refused (0: not), its legs, and 1 if it is a tick that closes a batch."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.core.prices import fresh_price, price_second, restart_market
+from engine.core.prices import fresh_price, price_round, restart_market
 from engine.core.state import Books
 from kernels.crc32c import crc_word
 from kernels.frames import Refusal, TickKind
@@ -23,6 +23,7 @@ _CLOCK = int(Refusal.CLOCK_OUT_OF_ORDER)
 _KIND = int(Refusal.UNKNOWN_KIND)
 _OPEN = int(TickKind.OPEN)
 _SECOND = int(TickKind.SECOND)
+_RISK = int(TickKind.RISK)
 
 
 @kernel
@@ -30,7 +31,7 @@ def sample_market(books: Books, m: int, prev_ns: int, now_ns: int) -> None:
     """One second of one market: price, mark, and the premium if the price's status counts for funding."""
     market = books.markets[m]
     market["seconds_seen"] += 1
-    live = price_second(books, m, market, now_ns)
+    live = price_round(books, m, market, now_ns, 1)
     if live == 1 and admits(books.oracles[m]["funding_on"], market["status"]) == 1:
         sample_premium(books, m, market, prev_ns, now_ns)
 
@@ -164,14 +165,19 @@ def closes_batch(books: Books, now_ns: int) -> int:
 
 @kernel
 def tick_refusal(books: Books, frame: Record) -> int:
-    """Why a tick is not taken, or 0. Time only moves forward, and `prev_ns` names the time the books have."""
+    """Why a tick is not taken, or 0. Time only moves forward, and `prev_ns` names the time the books have.
+
+    The first tick past an hour is the one that ends it: a RISK tick waits for that.
+    """
     kind, now = wide(frame["kind"]), frame["now_ns"]
     last = books.meta[0]["now_ns"]
-    if kind != _OPEN and kind != _SECOND:
+    if kind != _OPEN and kind != _SECOND and kind != _RISK:
         return _KIND
     if now <= last or now <= 0:
         return _CLOCK
-    if kind == _SECOND and (frame["prev_ns"] != last or frame["interval_ns"] != now - last):
+    if kind != _OPEN and (frame["prev_ns"] != last or frame["interval_ns"] != now - last):
+        return _CLOCK
+    if kind == _RISK and crosses_hour(books, now) == 1:
         return _CLOCK
     return _OK
 
@@ -181,23 +187,28 @@ def apply_tick(books: Books, frame: Record) -> int:
     """Advance the clock. A second samples every market; the first tick past an hour ends that hour.
 
     Each interval counts exactly once. OPEN starts or resumes the clock: what lies between was paused and is
-    neither sampled nor paid, and every market waits for fresh prices.
+    neither sampled nor paid, and every market waits for fresh prices. RISK only prices anew: what a second
+    samples reaches back to the second before, however many RISK ticks lie between.
     """
     why = tick_refusal(books, frame)
     if why != _OK:
         return why
     meta = books.meta[0]
     now, kind = frame["now_ns"], wide(frame["kind"])
-    prev = meta["now_ns"]
+    prev = meta["second_ns"]
     ends_hour = crosses_hour(books, now)
     meta["now_ns"] = now
     meta["funding_hour"] = now // HOUR_NS
+    if kind != _RISK:
+        meta["second_ns"] = now
     for m in range(meta["markets"]):
         market = books.markets[m]
         if market["active"] == 0:
             continue
         if kind == _SECOND:
             sample_market(books, m, prev, now)
+        elif kind == _RISK:
+            price_round(books, m, market, now, 0)
         else:
             restart_market(books, m, now)
         if ends_hour == 1:

@@ -7,6 +7,7 @@ for the first tick at or past its `not_before_ns`. A table that contradicts itse
 | key | row | value | value2 |
 |---|---|---|---|
 | BATCH_WINDOW_NS, OBSERVATION_AGE_NS, HOLD_NS | 0 | ns | - |
+| LIQUIDATION | 0 | liquidation fee, 1e-9 of quote | margin that insurance keeps behind what it takes, 1e-12 |
 | MARGIN_TIER_RATES | tier | initial, 1e-12 | maintenance, 1e-12 |
 | MARGIN_TIER_LIMITS | tier | largest leverage | largest notional e6, 0: none |
 | FEE_TIER | tier | taker, 1e-9 of quote | maker, negative: rebate |
@@ -16,6 +17,7 @@ for the first tick at or past its `not_before_ns`. A table that contradicts itse
 | MARKET_FUNDING | market | interest, 1e-12 per 8 h | cap, 1e-12 per 8 h |
 | MARKET_BAND | market | band of fills round the mark, 1e-6 | - |
 | FEED | market | provider 0..12 | weight, 0: none |
+| MARKET_MOVE | market | what the price moves in 100 ms at p99.99, 1e-12 | - |
 | MARKET_PROFILE | market | whose funding rule (`kernels.profiles.Profile`): sets every knob | - |
 | MARKET_KNOB | market | number of a knob, its place in `kernels.layouts.KNOBS` | its value |
 | MARKET_ORACLE | market | number of an oracle rule, its place in `kernels.oracle_rules.ORACLE_KNOBS` | its value |
@@ -58,13 +60,20 @@ def exchange_rows(
     batch_window_ns: int = SECOND_NS,
     observation_age_ns: int = 10 * SECOND_NS,
     hold_ns: int = 2 * SECOND_NS,
+    liquidation_fee_e9: int = 5_000_000,
+    reserve_e12: int = 10**10,
 ) -> list[Row]:
-    """Exchange-wide defaults: the published margin tiers up to 100x, and one fee tier with a rebate."""
+    """Exchange-wide defaults: the published margin tiers up to 100x, and one fee tier with a rebate.
+
+    Liquidation fee: 0.5 %, the largest of dYdX v4's rule (`engine.app.margin_account`). Reserve: the initial
+    margin of the highest of these tiers.
+    """
     tiers = [(20, 5, 0), (50, 2, 100_000), (100, 1, 50_000)]
     rows = [
         Row(ParamKey.BATCH_WINDOW_NS, 0, batch_window_ns),
         Row(ParamKey.OBSERVATION_AGE_NS, 0, observation_age_ns),
         Row(ParamKey.HOLD_NS, 0, hold_ns),
+        Row(ParamKey.LIQUIDATION, 0, liquidation_fee_e9, reserve_e12),
         Row(ParamKey.FEE_TIER, 0, 500_000, -100_000),
     ]
     for k, (leverage, percent, notional) in enumerate(tiers):

@@ -99,10 +99,10 @@ def fresh_price(books: Books, slot: int, now_ns: int) -> int:
 
 
 @kernel
-def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
+def mark_price(books: Books, m: int, market: Record, now_ns: int, sampled: int) -> int:
     """Mark = median(index, index + 150 s average basis, impact mid) within +-50 bps; without a book: index.
 
-    Advances the basis average by one second.
+    sampled: 1 advances the basis average by one second; 0 takes it as it is.
     """
     base = m * FEED_SLOTS
     oracle = market["oracle"]
@@ -110,15 +110,19 @@ def mark_price(books: Books, m: int, market: Record, now_ns: int) -> int:
     bid = fresh_price(books, base + SLOT_BID, now_ns)
     ask = fresh_price(books, base + SLOT_ASK, now_ns)
     if mid == 0:
-        market["basis_known"] = 0
-        market["basis_e6"] = 0
+        if sampled == 1:
+            market["basis_known"] = 0
+            market["basis_e6"] = 0
         return oracle
-    sample = (mid - oracle) * 1_000_000
-    market["basis_e6"] = next_basis(market["basis_e6"], sample) if market["basis_known"] == 1 else sample
-    market["basis_known"] = 1
+    basis = (mid - oracle) * 1_000_000
+    if market["basis_known"] == 1:
+        basis = next_basis(market["basis_e6"], basis) if sampled == 1 else market["basis_e6"]
+    if sampled == 1:
+        market["basis_e6"] = basis
+        market["basis_known"] = 1
     if bid == 0 or ask == 0:
         return oracle
-    mark = median3(oracle, oracle + market["basis_e6"] // 1_000_000, (bid + ask) // 2)
+    mark = median3(oracle, oracle + basis // 1_000_000, (bid + ask) // 2)
     band = oracle * MARK_BAND_PPM // 1_000_000
     return max(oracle - band, min(oracle + band, mark))
 
@@ -143,16 +147,23 @@ def take_votes(books: Books, m: int) -> None:
 
 
 @kernel
-def price_second(books: Books, m: int, market: Record, now_ns: int) -> int:
-    """Decide one market's price for this second; 1 if there is one that was agreed on now.
+def price_round(books: Books, m: int, market: Record, now_ns: int, sampled: int) -> int:
+    """Decide one market's price for now; 1 if there is one that was agreed on now.
 
+    sampled: 1 on a second. 0 between two: nothing that counts seconds moves on, neither the rounds in which
+    providers must agree on a jump, nor the average basis, nor the price of payment.
     Leaves the reason for or against each provider in books.reasons[m * 16 : m * 16 + 13].
     """
     oracle = books.oracles[m]
     oracle["age_ns"] = age_in_force(oracle, market["leverage_max"], now_ns)
     take_votes(books, m)
+    agreements, jump, jump_ns = oracle["agreements"], oracle["jump"], oracle["jump_ns"]
+    if sampled == 0:
+        oracle["agreements"] = 0
     status, price, conf = decide(books.votes, m, oracle, oracle, now_ns, books.order, books.reasons)
     if status == STATUS_NONE or status == STATUS_HELD:
+        if sampled == 0:
+            oracle["agreements"], oracle["jump"], oracle["jump_ns"] = agreements, jump, jump_ns
         if market["oracle"] != 0:
             hold_price(books, m, market, status, conf, now_ns)
         return 0
@@ -160,9 +171,10 @@ def price_second(books: Books, m: int, market: Record, now_ns: int) -> int:
     market["oracle"] = price
     market["conf"] = conf
     market["held_since_ns"] = 0
-    mark = mark_price(books, m, market, now_ns)
+    mark = mark_price(books, m, market, now_ns, sampled)
     market["mark"] = mark
-    market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
+    if sampled == 1:
+        market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
     set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
     return 1
 

@@ -48,6 +48,7 @@ class Books(NamedTuple):
     tiers: NDArray[np.void]
     refusals: NDArray[np.void]
     outbox: NDArray[np.int64]
+    liquidations: NDArray[np.void]
     staged: NDArray[np.void]
     witness: NDArray[np.int64]
     account_table: NDArray[np.int64]
@@ -86,6 +87,7 @@ class State:
             tiers=zeros(layouts.MAX_TIERS, layouts.TIER),
             refusals=zeros(layouts.MAX_OPEN_REFUSALS, layouts.OPEN_REFUSAL),
             outbox=zeros((layouts.OUTBOX_SLOTS, 8), np.int64),
+            liquidations=zeros(layouts.MAX_LIQUIDATIONS, layouts.LIQUIDATION),
             staged=zeros(layouts.MAX_STAGED, PARAM),
             witness=zeros(1, np.int64),
             account_table=np.full(4 * _START_ACCOUNTS, slots.EMPTY, np.int64),
@@ -176,6 +178,7 @@ class State:
             Section("refusals", b.refusals[: n("open_refusals")]),
             Section("outbox", b.outbox[: min(n("outputs"), layouts.OUTBOX_SLOTS)]),
             Section("staged", b.staged[: n("staged")]),
+            Section("liquidations", b.liquidations[: n("liquidations")]),
         ]
 
     def digest(self) -> bytes:

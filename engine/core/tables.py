@@ -26,6 +26,7 @@ _MARKET_KEYS = {
     ParamKey.MARKET_FUNDING,
     ParamKey.MARKET_BAND,
     ParamKey.FEED,
+    ParamKey.MARKET_MOVE,
     ParamKey.MARKET_PROFILE,
     ParamKey.MARKET_KNOB,
     ParamKey.MARKET_ORACLE,
@@ -53,10 +54,15 @@ def put_row(books: Books, row: np.void) -> str | None:
         if not 0 <= n < MAX_TIERS:
             return f"tier {n} is not in 0..{MAX_TIERS - 1}"
         return _put_tier(books, ParamKey(key), n, value, value2)
-    return _put_exchange(books, key, value)
+    return _put_exchange(books, key, value, value2)
 
 
-def _put_exchange(books: Books, key: int, value: int) -> str | None:
+def _put_exchange(books: Books, key: int, value: int, value2: int) -> str | None:
+    if key == ParamKey.LIQUIDATION:
+        if not 0 <= value < FEE_ONE or not 0 <= value2 <= RATE_ONE:
+            return f"liquidation fee {value} is not in 0..{FEE_ONE - 1}, or reserve {value2} above 1"
+        books.meta[0]["liquidation_fee_e9"], books.meta[0]["reserve_e12"] = value, value2
+        return None
     names = {
         int(ParamKey.BATCH_WINDOW_NS): "batch_window_ns",
         int(ParamKey.OBSERVATION_AGE_NS): "observation_age_ns",
@@ -107,6 +113,10 @@ def _put_market(books: Books, key: ParamKey, n: int, value: int, value2: int) ->
         if not 0 < value <= 10**6:
             return f"market {n}: band {value} is not in 1..{10**6}"
         market["band_e6"] = value
+    elif key is ParamKey.MARKET_MOVE:
+        if not 0 <= value <= RATE_ONE:
+            return f"market {n}: move {value} is not in 0..{RATE_ONE}"
+        market["move_e12"] = value
     elif key is ParamKey.MARKET_PROFILE:
         return _put_profile(market, n, value)
     elif key is ParamKey.MARKET_KNOB:
@@ -187,7 +197,9 @@ def contradiction(books: Books) -> str | None:
     beyond = [k for k in range(len(margin), MAX_TIERS) if tiers[k]["margin_set"]]
     if beyond:
         return f"margin tier {len(margin)} is missing, though tier {beyond[0]} is set"
-    why = _margin_contradiction(margin) or _fee_contradiction(tiers) or _cost_contradiction(tiers, margin)
+    fee_e9 = int(meta["liquidation_fee_e9"])
+    why = _margin_contradiction(margin) or _fee_contradiction(tiers)
+    why = why or _cost_contradiction(tiers, margin, fee_e9)
     if why is not None:
         return why
     for n in range(int(meta["markets"])):
@@ -226,12 +238,15 @@ def _fee_contradiction(tiers: NDArray[np.void]) -> str | None:
     return None
 
 
-def _cost_contradiction(tiers: NDArray[np.void], margin: list[np.void]) -> str | None:
-    """What a liquidation at maintenance would leave too little for: the fee of closing the position."""
+def _cost_contradiction(tiers: NDArray[np.void], margin: list[np.void], fee_e9: int) -> str | None:
+    """What a liquidation at maintenance would leave too little for: the fee of closing the position. With the
+    liquidation fee it must stay below initial margin, or a position would be liquidated as it is opened."""
     taker_e9 = max(int(tier["taker_e9"]) for tier in tiers if int(tier["fees_set"]))
     for k, tier in enumerate(margin):
         if int(tier["maintenance_e12"]) < taker_e9 * (RATE_ONE // FEE_ONE):
             return f"margin tier {k}: maintenance margin is below a taker fee of {taker_e9}"
+        if int(tier["initial_e12"]) <= (taker_e9 + fee_e9) * (RATE_ONE // FEE_ONE):
+            return f"margin tier {k}: initial margin is within taker and liquidation fee, {taker_e9 + fee_e9}"
     return None
 
 

@@ -27,6 +27,7 @@ class Views(NamedTuple):
     tick: NDArray[np.void]
     outcome: NDArray[np.void]
     correction: NDArray[np.void]
+    candidate: NDArray[np.void]
 
 
 class Scratch(NamedTuple):
@@ -55,6 +56,7 @@ def views_of(frames: NDArray[np.void]) -> Views:
         frames.view(f.TICK),
         frames.view(f.OUTCOME),
         frames.view(f.CORRECTION),
+        frames.view(f.CANDIDATE),
     )
 
 

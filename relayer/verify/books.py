@@ -18,7 +18,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.reader import JournalReader, check_witness
 from engine.journal.recovery import judge_tail
-from kernels.frames import DTYPES, FILL, TICK, Source, Template
+from kernels.frames import CANDIDATE, DTYPES, FILL, TICK, Source, Template
 from kernels.layouts import FEED_SLOTS, OUTBOX_SLOTS
 from relayer.verify.batches import PlainBatches
 from relayer.verify.differences import (
@@ -139,8 +139,11 @@ class Audit:
     def _quiet_until(
         self, quiet: NDArray[np.bool_], is_tick: NDArray[np.bool_], hours: NDArray[np.int64], at: int
     ) -> int:
-        """First frame from `at` on that both must look at: not quiet, or a tick that ends the hour."""
+        """First frame from `at` on that both must look at: not quiet, or a tick that ends the hour. While
+        something is being liquidated that is every tick: one may end it."""
         loud = ~quiet[at:] | (is_tick[at:] & (hours[at:] > self._hour()))
+        if self.model.ledger.liquidations:
+            loud |= is_tick[at:]
         found = int(np.argmax(loud))
         return at + found if loud[found] else len(quiet)
 
@@ -152,9 +155,9 @@ class Audit:
         self._batches.saw_ticks(part[ticks].view(TICK)["now_ns"], self._ordinal() + np.flatnonzero(ticks) + 1)
         for source in np.unique(part["source"]):
             self.model.skip(int(source), int(np.count_nonzero(part["source"] == source)))
-        self.model.skip(
-            int(Source.CLOCK), 0, refused=refused, now_ns=int(self.machine.books.meta[0]["now_ns"])
-        )
+        meta = self.machine.books.meta[0]
+        now, second = int(meta["now_ns"]), int(meta["second_ns"])
+        self.model.skip(int(Source.CLOCK), 0, refused=refused, now_ns=now, second_ns=second)
         self._adopt_outputs()
 
     def _ordinal(self) -> int:
@@ -191,6 +194,9 @@ class Audit:
             accounts = (int(fill["maker"]), int(fill["taker"]))
         elif template in (Template.TRANSFER, Template.SETTING):
             accounts = (int(frame.view(DTYPES[Template(template)])["account"][0]),)
+        elif template == Template.CANDIDATE:
+            candidate = frame.view(CANDIDATE)[0]
+            accounts = (int(candidate["account"]), int(candidate["counterparty"]))
         behind = {p.market for a in accounts for p in cross_positions(self.model.ledger, a)}
         return behind | {number for number in (int(frame["market"][0]),) if number >= 0}
 

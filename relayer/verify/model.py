@@ -89,18 +89,20 @@ class Model:
         """The state digest."""
         return digest_of(self.sections())
 
-    def skip(self, source: int, count: int, *, refused: int = 0, now_ns: int | None = None) -> None:
+    def skip(
+        self, source: int, count: int, *, refused: int = 0, now_ns: int | None = None, second_ns: int = 0
+    ) -> None:
         """Count frames that were not looked at: their ordinals, their sequence, how many were refused.
 
-        `now_ns`: the clock after them, where ticks are among them. ValueError if they would have ended an
-        hour or put parameters in force: such ticks must be applied.
+        `now_ns`: the clock after them, where ticks are among them; `second_ns`: their last second. ValueError if
+        they would have ended an hour or put parameters in force: such ticks must be applied.
         """
         meta = self.ledger.meta
         if now_ns is not None:
             due = meta.pending and now_ns >= meta.pending_not_before_ns
             if due or now_ns // model_prices.HOUR_NS > meta.funding_hour:
                 raise ValueError(f"the ticks up to {now_ns} do more than sample: apply them")
-            meta.now_ns = now_ns
+            meta.now_ns, meta.second_ns = now_ns, second_ns
         meta.ordinal += count
         meta.refused += refused
         self.ledger.last_seq[source] = self.ledger.last_seq.get(source, 0) + count

@@ -38,6 +38,7 @@ def sections_of(ledger: Ledger) -> list[Section]:
         Section("refusals", np.array([tuple(row) for row in ledger.refusals], layouts.OPEN_REFUSAL)),
         Section("outbox", np.frombuffer(b"".join(ledger.outbox), "<i8").reshape(-1, 8)),
         Section("staged", np.frombuffer(b"".join(ledger.staged), PARAM)),
+        Section("liquidations", liquidation_rows(ledger)),
     ]
 
 
@@ -53,6 +54,9 @@ def meta_rows(ledger: Ledger) -> NDArray[np.void]:
         "batch_window_ns": ledger.tables.batch_window_ns,
         "observation_age_ns": ledger.tables.observation_age_ns,
         "hold_ns": ledger.tables.hold_ns,
+        "liquidation_fee_e9": ledger.tables.liquidation_fee_e9,
+        "reserve_e12": ledger.tables.reserve_e12,
+        "liquidations": len(ledger.liquidations),
     }
     rows = np.zeros(1, layouts.META)
     rows[0] = tuple(
@@ -102,12 +106,13 @@ def key_rows(ledger: Ledger) -> NDArray[np.void]:
 
 def position_rows(ledger: Ledger) -> NDArray[np.void]:
     """POSITION[positions], in the order of first touch."""
+    under = {(row.account, row.market): n for n, row in enumerate(ledger.liquidations, 1)}
     rows = [
         (
             p.account,
             p.market,
             1 if p.cross else 0,
-            1 if p.too_large else 0,
+            (1 if p.too_large else 0) + (2 if (p.account, p.market) in under else 0),
             p.size,
             p.cash,
             p.idx,
@@ -115,11 +120,19 @@ def position_rows(ledger: Ledger) -> NDArray[np.void]:
             p.cost_e6,
             p.realised_e6,
             p.leverage,
-            0,
+            under.get((p.account, p.market), 0),
         )
         for p in ledger.positions
     ]
     return np.array(rows, layouts.POSITION)
+
+
+def liquidation_rows(ledger: Ledger) -> NDArray[np.void]:
+    """LIQUIDATION[under way]."""
+    names = names_of(layouts.LIQUIDATION)
+    return np.array(
+        [tuple(getattr(row, n) for n in names) for row in ledger.liquidations], layouts.LIQUIDATION
+    )
 
 
 def market_row(market: Market) -> tuple[int, ...]:
@@ -127,7 +140,6 @@ def market_row(market: Market) -> tuple[int, ...]:
     wide = {
         "sum_size_idx_hi": market.sum_size_idx >> 64,
         "sum_size_idx_lo": signed(market.sum_size_idx),
-        "spare": 0,
     }
     return tuple(wide[name] if name in wide else getattr(market, name) for name in names_of(layouts.MARKET))
 

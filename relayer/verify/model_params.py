@@ -45,7 +45,11 @@ def require(rule: bool) -> None:
 
 
 def put_exchange(tables: Tables, row: Any) -> None:
-    """A duration that holds for the whole exchange: up to a day."""
+    """A duration that holds for the whole exchange: up to a day. Or the terms of liquidation."""
+    if row.key == ParamKey.LIQUIDATION:
+        require(0 <= row.value < FEE_ONE and 0 <= row.value2 <= RATE_ONE)
+        tables.liquidation_fee_e9, tables.reserve_e12 = row.value, row.value2
+        return
     require(0 < row.value <= DAY_NS)
     setattr(tables, _EXCHANGE[row.key], row.value)
 
@@ -84,6 +88,9 @@ def put_market(tables: Tables, row: Any) -> None:
     elif row.key == ParamKey.MARKET_BAND:
         require(0 < row.value <= 10**6)
         market.band_e6 = row.value
+    elif row.key == ParamKey.MARKET_MOVE:
+        require(0 <= row.value <= RATE_ONE)
+        market.move_e12 = row.value
     elif row.key == ParamKey.MARKET_PROFILE:
         require(0 <= row.value < len(RULES_BY_PROFILE))
         put_knobs(market, RULES_BY_PROFILE[row.value] | {"profile": row.value})
@@ -120,12 +127,12 @@ def put_scale(tables: Tables, market: Market, row: Any) -> None:
 
 def put_row(tables: Tables, row: Any) -> None:
     """Write one row. RowInvalid: it breaks a rule by itself."""
-    if row.key in _EXCHANGE:
+    if row.key in _EXCHANGE or row.key == ParamKey.LIQUIDATION:
         put_exchange(tables, row)
     elif row.key in (ParamKey.FEE_TIER, ParamKey.MARGIN_TIER_RATES, ParamKey.MARGIN_TIER_LIMITS):
         put_tier(tables, row)
     else:
-        require(row.key in (*range(ParamKey.MARKET_SYMBOL, ParamKey.FEED + 1), *_RULE_KEYS))
+        require(row.key in (*range(ParamKey.MARKET_SYMBOL, ParamKey.MARKET_MOVE + 1), *_RULE_KEYS))
         put_market(tables, row)
 
 
@@ -147,6 +154,8 @@ def require_consistent(tables: Tables) -> None:
     fees = [tier for tier in tables.tiers.values() if tier.fees_set]
     require(bool(fees) and max(-tier.maker_e9 for tier in fees) <= min(tier.taker_e9 for tier in fees))
     require(min(tier.maintenance_e12 for tier in margin) >= max(tier.taker_e9 * 1000 for tier in fees))
+    costs = max(tier.taker_e9 for tier in fees) + tables.liquidation_fee_e9
+    require(min(tier.initial_e12 for tier in margin) > costs * 1000)
     for n in range(tables.count):
         market = tables.markets[n]
         require(0 < market.leverage_max <= margin[-1].max_leverage)

@@ -94,23 +94,27 @@ def book_price(ledger: Ledger, number: int, slot: int, now_ns: int) -> int | Non
     return feed.price
 
 
-def next_mark(ledger: Ledger, number: int, market: Market, now_ns: int) -> int:
-    """median(index, index + EMA150s(mid − index), impact mid) within ±50 bps of index; unknown book: index."""
+def next_mark(ledger: Ledger, number: int, market: Market, now_ns: int, second: bool) -> int:
+    """median(index, index + EMA150s(mid − index), impact mid) within ±50 bps of index; unknown book: index.
+
+    The average takes a sample a second; between seconds it stands.
+    """
     index = market.oracle
     mid = book_price(ledger, number, SLOT_MID, now_ns)
     bid = book_price(ledger, number, SLOT_BID, now_ns)
     ask = book_price(ledger, number, SLOT_ASK, now_ns)
     if mid is None:
-        market.basis_known, market.basis_e6 = 0, 0
+        if second:
+            market.basis_known, market.basis_e6 = 0, 0
         return index
-    sample = (mid - index) * 10**6
+    basis = (mid - index) * 10**6
     if market.basis_known:
-        market.basis_e6 += (sample - market.basis_e6) // BASIS_SECONDS
-    else:
-        market.basis_known, market.basis_e6 = 1, sample
+        basis = market.basis_e6 + ((basis - market.basis_e6) // BASIS_SECONDS if second else 0)
+    if second:
+        market.basis_known, market.basis_e6 = 1, basis
     if bid is None or ask is None:
         return index
-    median = sorted((index, index + market.basis_e6 // 10**6, (bid + ask) // 2))[1]
+    median = sorted((index, index + basis // 10**6, (bid + ask) // 2))[1]
     band = index * 50 // 10_000
     return min(max(median, index - band), index + band)
 
@@ -152,20 +156,35 @@ def restart(ledger: Ledger, number: int, now_ns: int) -> None:
         ledger.set_state(number, market.state | MARKET_REDUCE_ONLY)
 
 
+def price(ledger: Ledger, number: int, market: Market, now_ns: int, second: bool) -> bool:
+    """The price of a market now, and whether there is one. Between seconds no jump comes nearer to belief, and
+    one that a single round would not have believed is not believed."""
+    oracle = ledger.tables.oracles[number]
+    rounds = oracle.agreements, oracle.jump, oracle.jump_ns
+    if not second:
+        oracle.agreements = 0
+    verdict = hear(ledger, number, market, now_ns)
+    if verdict.status in (STATUS_NONE, STATUS_HELD):
+        if not second:
+            oracle.agreements, oracle.jump, oracle.jump_ns = rounds
+        if market.oracle:
+            hold(ledger, number, market, verdict, now_ns)
+        return False
+    market.status, market.oracle, market.conf = verdict
+    market.held_since_ns = 0
+    market.mark = next_mark(ledger, number, market, now_ns, second)
+    if second:
+        market.pay_price = market.oracle if market.pay_on else market.mark
+    ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
+    return True
+
+
 def sample(ledger: Ledger, number: int, market: Market, prev_ns: int, now_ns: int) -> None:
     """One second of a market: its price, and its premium if prices of that status count for funding."""
     market.seconds_seen += 1
-    verdict = hear(ledger, number, market, now_ns)
-    if verdict.status in (STATUS_NONE, STATUS_HELD):
-        if market.oracle:
-            hold(ledger, number, market, verdict, now_ns)
+    if not price(ledger, number, market, now_ns, second=True):
         return
-    market.status, market.oracle, market.conf = verdict
-    market.held_since_ns = 0
-    market.mark = next_mark(ledger, number, market, now_ns)
-    market.pay_price = market.oracle if market.pay_on else market.mark
-    ledger.set_state(number, market.state & ~MARKET_REDUCE_ONLY)
-    if not ledger.tables.oracles[number].funding_on >> verdict.status & 1:
+    if not ledger.tables.oracles[number].funding_on >> market.status & 1:
         return
     bid = book_price(ledger, number, SLOT_BID, now_ns)
     ask = book_price(ledger, number, SLOT_ASK, now_ns)
@@ -211,12 +230,14 @@ def end_hour(ledger: Ledger, number: int, market: Market, prev_ns: int, sampled:
 
 def check_tick(ledger: Ledger, tick: Any) -> Refusal:
     """Time moves only forward, and a second names the interval that it closes."""
-    if tick.kind not in (TickKind.OPEN, TickKind.SECOND):
+    if tick.kind not in tuple(TickKind):
         return Refusal.UNKNOWN_KIND
     last = ledger.meta.now_ns
     if tick.now_ns <= last:
         return Refusal.CLOCK_OUT_OF_ORDER
-    if tick.kind == TickKind.SECOND and (tick.prev_ns, tick.interval_ns) != (last, tick.now_ns - last):
+    if tick.kind != TickKind.OPEN and (tick.prev_ns, tick.interval_ns) != (last, tick.now_ns - last):
+        return Refusal.CLOCK_OUT_OF_ORDER
+    if tick.kind == TickKind.RISK and tick.now_ns // HOUR_NS > ledger.meta.funding_hour:
         return Refusal.CLOCK_OUT_OF_ORDER
     return Refusal.NONE
 
@@ -238,16 +259,20 @@ def advance(ledger: Ledger, now_ns: int) -> tuple[bool, bool]:
 
 def apply_tick(ledger: Ledger, tick: Any) -> tuple[Refusal, bool]:
     """Sample every market and, past an hour, pay once; OPEN samples and pays nothing and makes markets wait for
-    fresh prices. (why, closes a batch)."""
+    fresh prices; RISK takes prices and no more. (why, closes a batch)."""
     why = check_tick(ledger, tick)
     if why:
         return why, False
-    prev_ns = ledger.meta.now_ns
+    prev_ns = ledger.meta.second_ns
     ends_hour, closes = advance(ledger, tick.now_ns)
+    if tick.kind != TickKind.RISK:
+        ledger.meta.second_ns = tick.now_ns
     for number in range(ledger.tables.count):
         market = ledger.tables.markets[number]
         if tick.kind == TickKind.SECOND:
             sample(ledger, number, market, prev_ns, tick.now_ns)
+        elif tick.kind == TickKind.RISK:
+            price(ledger, number, market, tick.now_ns, second=False)
         else:
             restart(ledger, number, tick.now_ns)
         if ends_hour:

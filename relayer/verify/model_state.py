@@ -39,6 +39,20 @@ class Payment(NamedTuple):
     paid_e6: int
 
 
+@dataclass(slots=True)
+class Liquidation:
+    """A position under liquidation; named as in `layouts.LIQUIDATION`."""
+
+    account: int
+    market: int
+    first_ns: int
+    heard_ns: int
+    ordered_ns: int = 0
+    orders: int = 0
+    size: int = 0
+    price: int = 0
+
+
 class Open(NamedTuple):
     """A refused fill that waits for its correction."""
 
@@ -142,6 +156,7 @@ class Market:
     held_since_ns: int = 0
     state: int = 0
     open_refusals: int = 0
+    move_e12: int = 0
 
 
 @dataclass(slots=True)
@@ -178,6 +193,8 @@ class Tables:
     batch_window_ns: int = 0
     observation_age_ns: int = 0
     hold_ns: int = 0
+    liquidation_fee_e9: int = 0
+    reserve_e12: int = 0
     count: int = 0
     markets: dict[int, Market] = field(default_factory=dict)
     tiers: dict[int, Tier] = field(default_factory=dict)
@@ -191,6 +208,8 @@ class Tables:
             self.batch_window_ns,
             self.observation_age_ns,
             self.hold_ns,
+            self.liquidation_fee_e9,
+            self.reserve_e12,
             self.count,
             {n: copy.copy(market) for n, market in self.markets.items()},
             {n: copy.copy(tier) for n, tier in self.tiers.items()},
@@ -218,7 +237,7 @@ class Meta:
     pending: int = 0
     pending_not_before_ns: int = 0
     funding_hour: int = 0
-    liquidations: int = 0
+    second_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -244,6 +263,7 @@ class Ledger:
     outputs: int = 0
     outbox: list[bytes] = field(default_factory=list)
     staged: list[bytes] = field(default_factory=list)
+    liquidations: list[Liquidation] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     eager_faults: int = 0
 

@@ -27,7 +27,7 @@ TEMPLATES: dict[str, tuple[int, str, str]] = {
     "observation": (5, "publish_ns price conf slot feed expo kind", "4qi2h"),
     "tick": (6, "now_ns interval_ns prev_ns kind", "3qi12x"),
     "param": (7, "change key row of value value2 not_before_ns", "i2hi4x3q"),
-    "candidate": (8, "seen_position account kind ratio", "q2iq16x"),
+    "candidate": (8, "seen_position account kind ratio counterparty", "q2i2q8x"),
     "outcome": (9, "batch slot chunk stage signature0 signature1", "2q2i2q"),
     "correction": (10, "refused_seq replacement_seq refused_source kind", "2q2i16x"),
     "part": (11, "part0 part1 part2 part3 part4", "5q"),

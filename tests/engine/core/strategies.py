@@ -171,12 +171,14 @@ observations = step(
 ticks = step(
     Template.TICK,
     {
-        "kind": mostly(st.sampled_from([1, 1, 1, 0]), [2, -1]),
+        "kind": mostly(st.sampled_from([1, 1, 1, 2, 2, 0]), [3, -1]),
         "now_ns": words,
         "prev_ns": words,
         "interval_ns": words,
     },
-    ns=mostly(st.sampled_from([SECOND_NS, SECOND_NS, 0, 3 * SECOND_NS, 3 * HOUR_NS]), [None, -1]),
+    ns=mostly(
+        st.sampled_from([SECOND_NS, SECOND_NS, SECOND_NS // 10, 0, 3 * SECOND_NS, 3 * HOUR_NS]), [None, -1]
+    ),
 )
 new_accounts = st.integers(0, 12).flatmap(
     lambda n: step(
@@ -261,7 +263,7 @@ loose_rows = step(
     Template.PARAM,
     {
         "change": st.integers(0, 2),
-        "key": mostly(st.sampled_from([int(key) for key in ParamKey]), [4, -1, 2**15 - 1]),
+        "key": mostly(st.sampled_from([int(key) for key in ParamKey]), [5, -1, 2**15 - 1]),
         "row": mostly(st.integers(0, 3), [-1, 2**15 - 1]),
         "value": words,
         "value2": words,

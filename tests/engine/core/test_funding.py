@@ -133,7 +133,7 @@ def test_the_clock_only_moves_forward_and_names_its_interval() -> None:
     assert tick(now, now, 0) == Refusal.CLOCK_OUT_OF_ORDER
     assert tick(now + 5, now - 1, 6) == Refusal.CLOCK_OUT_OF_ORDER
     assert tick(now + 5, now, 4) == Refusal.CLOCK_OUT_OF_ORDER
-    assert tick(now + 5, now, 5, kind=2) == Refusal.UNKNOWN_KIND
+    assert tick(now + 5, now, 5, kind=3) == Refusal.UNKNOWN_KIND
     assert tick(now + 5, 0, 0, kind=0) == 0
     assert tick(now + 9, now + 5, 4) == 0
     assert twins.next_seq(Source.CLOCK) == seq + 6, "what was refused consumed its number"

@@ -51,7 +51,14 @@ ROWS_THAT_BREAK_A_RULE = [
     (Row(K.OBSERVATION_AGE_NS, 0, -1), "observation_age_ns -1 is not in"),
     (Row(K.HOLD_NS, 0, 0), "hold_ns 0 is not in"),
     (Row(K.COMMIT, 0, 1), "key 0 is not known"),
-    (Row(4, 0, 1), "key 4 is not known"),  # type: ignore[arg-type]
+    (Row(5, 0, 1), "key 5 is not known"),  # type: ignore[arg-type]
+    (Row(K.LIQUIDATION, 0, -1), "liquidation fee -1 is not in"),
+    (Row(K.LIQUIDATION, 0, 10**9), f"liquidation fee {10**9} is not in"),
+    (Row(K.LIQUIDATION, 0, 0, -1), "reserve -1 above 1"),
+    (Row(K.LIQUIDATION, 0, 0, ONE + 1), f"reserve {ONE + 1} above 1"),
+    (Row(K.MARKET_MOVE, 0, -1), "market 0: move -1 is not in"),
+    (Row(K.MARKET_MOVE, 0, ONE + 1), f"market 0: move {ONE + 1} is not in"),
+    (Row(K.MARKET_MOVE, 9, 1), "market 9 does not exist yet"),
     (Row(-1, 0, 1), "key -1 is not known"),  # type: ignore[arg-type]
     (Row(K.FEE_TIER, MAX_TIERS, 1), f"tier {MAX_TIERS} is not in 0..{MAX_TIERS - 1}"),
     (Row(K.MARGIN_TIER_RATES, -1, 2, 1), "tier -1 is not in"),
@@ -225,6 +232,10 @@ CONTRADICTIONS = [
     (
         [*GENESIS, Row(K.FEE_TIER, 1, 5_000_001, 0)],
         "margin tier 2: maintenance margin is below a taker fee of 5000001",
+    ),
+    (
+        [*GENESIS, Row(K.LIQUIDATION, 0, 10**7 - 500_000)],
+        f"margin tier 2: initial margin is within taker and liquidation fee, {10**7}",
     ),
     (without(K.MARKET_LEVERAGE, 1), "market 1 has no leverage"),
     ([*GENESIS, Row(K.MARKET_LEVERAGE, 1, 10, 101)], "market 1: leverage 101 is above every margin tier"),
