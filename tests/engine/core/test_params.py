@@ -122,6 +122,7 @@ def test_tables_must_be_whole_before_the_first_commit() -> None:
     whole = [*exchange_rows(), *market_rows(0, "M", price_exp=4, lot_exp=4, feeds=1)]
     whole.append(oracle_rule(0, "alone", 1))
     needless = {
+        (ParamKey.LIQUIDATION, 0),
         (ParamKey.MARGIN_TIER_RATES, 2),
         (ParamKey.MARKET_SYMBOL, 0),
         (ParamKey.MARKET_FUNDING, 0),

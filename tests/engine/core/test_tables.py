@@ -54,7 +54,7 @@ ROWS_THAT_BREAK_A_RULE = [
     (Row(5, 0, 1), "key 5 is not known"),  # type: ignore[arg-type]
     (Row(K.LIQUIDATION, 0, -1), "liquidation fee -1 is not in"),
     (Row(K.LIQUIDATION, 0, 10**9), f"liquidation fee {10**9} is not in"),
-    (Row(K.LIQUIDATION, 0, 0, -1), "reserve -1 above 1"),
+    (Row(K.LIQUIDATION, 0, 0, -1), "reserve -1 above 1 or negative"),
     (Row(K.LIQUIDATION, 0, 0, ONE + 1), f"reserve {ONE + 1} above 1"),
     (Row(K.MARKET_MOVE, 0, -1), "market 0: move -1 is not in"),
     (Row(K.MARKET_MOVE, 0, ONE + 1), f"market 0: move {ONE + 1} is not in"),
