@@ -220,9 +220,11 @@ def demo_settings(settings: Settings, data_dir: Path) -> Settings:
         "page": data_dir / "relayer" / "page",
         "rpc_urls": (),
     }
+    risk = {"page": data_dir / "risk" / "page"}
     return settings.model_copy(
         update={
             "data_dir": data_dir,
+            "risk": settings.risk.model_copy(update=risk),
             "engine": settings.engine.model_copy(update=engine),
             "devnet": settings.devnet.model_copy(
                 update={"slot_ms": _SLOT_MS, "data_dir": data_dir / "devnet"}

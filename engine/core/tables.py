@@ -60,7 +60,9 @@ def put_row(books: Books, row: np.void) -> str | None:
 def _put_exchange(books: Books, key: int, value: int, value2: int) -> str | None:
     if key == ParamKey.LIQUIDATION:
         if not 0 <= value < FEE_ONE or not 0 <= value2 <= RATE_ONE:
-            return f"liquidation fee {value} is not in 0..{FEE_ONE - 1}, or reserve {value2} above 1 or negative"
+            return (
+                f"liquidation fee {value} is not in 0..{FEE_ONE - 1}, or reserve {value2} above 1 or negative"
+            )
         books.meta[0]["liquidation_fee_e9"], books.meta[0]["reserve_e12"] = value, value2
         return None
     names = {
