@@ -80,8 +80,7 @@ def value_accounts(
     ratios_e6: Words,
     to_close: Words,
 ) -> int:
-    """The same of the cross side of accounts found[:count], as rows from `row` on; and to_close: the slot of the
-    position with the largest maintenance, of equals that in the market with the lowest number."""
+    """The same of the cross side of accounts found[:count], as rows from `row` on; and to_close: `chosen`."""
     faults = 0
     for k in range(count):
         account = found[k]
@@ -92,19 +91,22 @@ def value_accounts(
         out = row + k
         equity_e6[out], need_e6[out] = (equity, need) if ok == 1 else (0, 0)
         ratios_e6[out] = ratio_e6(equity_e6[out], need_e6[out])
-        to_close[out] = heaviest(positions, members, held, risk, tiers, tier_at)
+        to_close[out] = chosen(positions, members, held, risk, tiers, tier_at)
     return faults
 
 
 @kernel
-def heaviest(positions: Rows, members: Words, held: int, risk: Rows, tiers: Rows, tier_at: Words) -> int:
-    """Slot among members[:held] with the largest maintenance, then the lowest market; -1 if none has size."""
+def chosen(positions: Rows, members: Words, held: int, risk: Rows, tiers: Rows, tier_at: Words) -> int:
+    """Slot among members[:held] that is to be closed: the one under liquidation, for the engine takes one at a
+    time; else that with the largest maintenance, then the lowest market. -1 if none has size."""
     best, best_need, best_market = -1, 0, 0
     for k in range(held):
         position = positions[members[k]]
         market = wide(position["market"])
         if position["size"] == 0:
             continue
+        if wide(position["liquidation"]) > 0:
+            return members[k]
         _, need, _, _ = position_margin(position, risk[market], tiers, tier_at)
         if best < 0 or need > best_need or (need == best_need and market < best_market):
             best, best_need, best_market = members[k], need, market
