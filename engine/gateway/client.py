@@ -154,6 +154,7 @@ class EngineClient:
         if self._hints:
             self._unacked.clear()
             self._unacked_frames = 0
+            self._sent = self.acked.copy()
         deadline = time.monotonic() + self._patience_s
         pause = _RETRY_FIRST_S
         while True:
