@@ -24,7 +24,7 @@ from kernels.types import wide
 
 LISTED = 1 << 16
 """Touched units that are listed one by one; past that all rooms are taken anew."""
-WASTE_SHARE, WASTE_LEAST = 32, 1024
+WASTE_SHARE, WASTE_LEAST = 32, 64
 """Rooms are taken anew when more than 1/32 of the units, and this many, were valued for nothing."""
 
 
