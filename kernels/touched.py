@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from kernels.frames import Template
 from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_CROSS, MAX_MARKETS
+from kernels.prefetch import prefetch
 from kernels.room import MOVE_MAX, Rooms, account_room, move_markets, position_room
 from kernels.slots import Links, find_position
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE, account_margin, unit_flags
 from kernels.types import Rows, Words, at, wide
 
 POSITIONS, ACCOUNTS = 0, 1
+AHEAD = 16
+"""How many touched positions ahead memory is asked for."""
 _TRANSFER, _SETTING = int(Template.TRANSFER), int(Template.SETTING)
 
 
@@ -162,7 +165,9 @@ def refresh_rooms(
     account_rooms: Rooms,
 ) -> None:
     """Take the rooms of what is listed anew, at the anchor, and empty the lists. members: `new_members`."""
-    for k in range(touched.counts[POSITIONS]):
+    count = touched.counts[POSITIONS]
+    for k in range(count):
+        prefetch(positions, touched.slots[min(k + AHEAD, count - 1)])
         slot = touched.slots[k]
         touched.slot_marks[slot] = 0
         rooms[slot] = position_room(positions[slot], anchor, tiers, tier_at)

@@ -132,7 +132,7 @@ class Sweeper:
         books, number = self._machine.books, self._machine.state.number
         slots, accounts = number("positions"), number("accounts")
         first, members = self._list_cross()
-        ratios, flags = np.zeros(slots + accounts, np.int64), np.zeros(slots + accounts, np.int8)
+        ratios, flags = self._ratios[: slots + accounts], self._flags[: slots + accounts]
         rules = (self.risk, books.tiers, self.tier_at)
         zero = wide(0)
         sweep.sweep_positions(
@@ -150,8 +150,8 @@ class Sweeper:
             flags[slots:],
         )
         self._worst_e6 = int(ratios.min(initial=margin.RATIO_MAX_E6))
-        marked = flags & np.int8(FLAG_LIQUIDATABLE | FLAG_FAULT) != 0
-        return Found(np.flatnonzero(marked[:slots]), np.flatnonzero(marked[slots:]))
+        flags &= np.int8(FLAG_LIQUIDATABLE | FLAG_FAULT)
+        return Found(np.flatnonzero(flags[:slots]), np.flatnonzero(flags[slots:]))
 
     def check(self, found: Found) -> None:
         """Compare a sweep's answer with that of `full`, of the same books. SweepMismatch: they differ."""
@@ -170,6 +170,7 @@ class Sweeper:
 
     def _bring_rules(self) -> None:
         """Markets and tiers as they are now. Tiers that changed, or another market, make every room void."""
+        self._fit()
         books, markets = self._machine.books, self._machine.state.number("markets")
         fees = books.tiers[0]["taker_e9"], books.meta[0]["liquidation_fee_e9"]
         candidates.put_risks(books.markets, wide(markets), *fees, self.risk)
@@ -205,7 +206,7 @@ class Sweeper:
     def _list_cross(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         books, number = self._machine.books, self._machine.state.number
         slots, accounts = number("positions"), number("accounts")
-        first, members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
+        first, members = self._first[: accounts + 1], self._members[: slots + 1]
         sweep.list_cross(books.positions, wide(slots), wide(accounts), first, members)
         return first, members
 
@@ -219,5 +220,7 @@ class Sweeper:
         self._rooms = np.full(slots, room.ROOM_NONE, np.int32)
         self._account_rooms = np.full(accounts, room.ROOM_NONE, np.int32)
         self._found, self._found_accounts = np.zeros(slots, np.int64), np.zeros(accounts, np.int64)
+        self._first, self._members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
+        self._ratios, self._flags = np.zeros(slots + accounts, np.int64), np.zeros(slots + accounts, np.int8)
         self._touched = touched.new_touched(slots, accounts, LISTED)
         self._stale = True

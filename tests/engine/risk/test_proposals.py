@@ -23,7 +23,6 @@ def swept(script: Script) -> tuple[Machine, Sweeper, Found]:
     machine = Machine(capacity=len(script.frames))
     machine.apply(views(script.frames), 0, len(script.frames))
     sweeper = Sweeper(machine)
-    sweeper._fit()
     return machine, sweeper, sweeper.sweep()
 
 
