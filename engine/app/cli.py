@@ -57,6 +57,7 @@ TABLE = (
         "The relayer: settles batches of fills on the chain.",
         True,
     ),
+    Entry("risk", "engine.app.processes:run_risk", "Risk: sweeps every margin, proposes liquidations.", True),
     Entry("devnet", "relayer.devnet.process:run", "The embedded chain behind JSON-RPC, loopback only.", True),
     Entry(
         "standby",

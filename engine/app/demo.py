@@ -42,6 +42,8 @@ _SLOT_MS = 200
 _SEGMENT_BYTES = 16 << 20
 _ACCOUNTS = 40
 """Few enough that a second's net deltas fit the transactions that may wait for finality at one time."""
+_DARING = 8
+"""Accounts beside those that overreach and are liquidated."""
 
 
 class Display(Protocol):
@@ -83,7 +85,7 @@ class Demo:
 
     def __init__(self, settings: Settings, *, markets: int, fills_per_s: int, seconds: int | None) -> None:
         self._seconds = seconds
-        self._simulator = Simulator(settings.venue.seed, markets=markets, accounts=_ACCOUNTS)
+        self._simulator = Simulator(settings.venue.seed, markets=markets, accounts=_ACCOUNTS, daring=_DARING)
         self._fills_per_s = fills_per_s
         self._group = Group(settings, log_dir=settings.data_dir / "logs")
         self.begun = False
@@ -97,7 +99,8 @@ class Demo:
         """Start the group and open the books."""
         await self._group.start()
         self._watcher = Watcher(self._group, self._simulator.markets)
-        client = EngineClient(self._group.settings.engine.socket, SOURCES)
+        hear = self._simulator.hear
+        client = EngineClient(self._group.settings.engine.socket, SOURCES, on_output=hear)
         self._flow = OrderFlow(self._simulator, client, self._fills_per_s)
         await self._flow.open(self._watcher.books_now_ns)
         self._began = time.monotonic()
@@ -220,9 +223,11 @@ def demo_settings(settings: Settings, data_dir: Path) -> Settings:
         "page": data_dir / "relayer" / "page",
         "rpc_urls": (),
     }
+    risk = {"page": data_dir / "risk" / "page"}
     return settings.model_copy(
         update={
             "data_dir": data_dir,
+            "risk": settings.risk.model_copy(update=risk),
             "engine": settings.engine.model_copy(update=engine),
             "devnet": settings.devnet.model_copy(
                 update={"slot_ms": _SLOT_MS, "data_dir": data_dir / "devnet"}

@@ -16,11 +16,12 @@ from engine.app import view
 from engine.common.errors import ProcessFailed
 from engine.gateway.client import EngineClient
 from engine.venue.simulator import FILLS_MAX, Simulator
-from kernels.frames import Source
+from kernels.frames import Source, Template
 
 SECOND_NS = 1_000_000_000
-SOURCES = (Source.MATCHING, Source.FEEDS, Source.CHAIN, Source.ADMIN)
+SOURCES = (Source.MATCHING, Source.FEEDS, Source.CHAIN, Source.API, Source.ADMIN)
 SLICE_S = 0.02
+_FILL = int(Template.FILL)
 _DEBT_S = 1.0
 _TICK_QUIET_NS = 50_000_000
 """No slice is made in the first 50 ms of a second: an observation that overtakes the engine's tick of that
@@ -77,7 +78,6 @@ class OrderFlow:
             frames = self._simulator.step(self._now(), count)
             if len(frames):
                 self._acks_ns.append(await self._send(frames))
-                self.sent += count
 
     async def quote(self) -> None:
         """Prices without orders, until cancelled: a market whose feeds fall silent would soon be reduce-only."""
@@ -95,6 +95,7 @@ class OrderFlow:
             began_ns = time.perf_counter_ns()
             await self._client.send(frames)
             await self._client.drain()
+            self.sent += int((frames["template"] == _FILL).sum())
             return time.perf_counter_ns() - began_ns
         finally:
             self.idle.set()

@@ -1,4 +1,4 @@
-"""The process group on one machine: devnet, engine, keeper, relayer, started in order and kept alive."""
+"""The process group on one machine: devnet, engine, keeper, relayer, risk, started in order and kept alive."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
+from engine.risk.page import RiskPage
 from relayer.chain.rpc import RpcClient
 from relayer.page import RelayerPage
 from relayer.signer.keyfile import KeyfileSigner
@@ -57,14 +58,16 @@ class Group:
                     self.rpc_url = self.settings.relayer.rpc_urls[0]
                 for name in ("engine", "keeper"):
                     tasks.create_task(self._start(name))
+            async with asyncio.TaskGroup() as tasks:
+                relayer = tasks.create_task(self._start("relayer"))
+                tasks.create_task(self._start("risk"))
         except BaseExceptionGroup as group:
             # The first to fail says why; the others were cancelled for it.
             raise group.exceptions[0] from group
         if self.settings.standby.enabled:
             await self._start("standby")
             self.supervisor.inherit("engine", "standby")
-        ready = await self._start("relayer")
-        self.payer = str(ready["payer"])
+        self.payer = str(relayer.result()["payer"])
 
     async def _start(self, name: str) -> ReadyInfo:
         """Start one process. ProcessFailed brings what the process itself said, if that was kept."""
@@ -109,6 +112,10 @@ class Group:
     def relayer_page(self) -> RelayerPage:
         """The relayer's page."""
         return RelayerPage(self.settings.relayer.page)
+
+    def risk_page(self) -> RiskPage:
+        """The risk process's page."""
+        return RiskPage(self.settings.risk.page)
 
 
 def claim(data_dir: Path) -> None:
@@ -163,7 +170,9 @@ async def until_stopped(group: Group, stop: asyncio.Event) -> None:
         task.result()
 
 
-@click.command(help="Run the group on one machine until Ctrl-C: engine, keeper, relayer, embedded chain.")
+@click.command(
+    help="Run the group on one machine until Ctrl-C: engine, keeper, relayer, risk, embedded chain."
+)
 @click.option("--standby", is_flag=True, help="Also start a standby, which takes over when the engine dies.")
 @settings_options
 def command(settings: Settings, standby: bool) -> None:

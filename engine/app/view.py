@@ -19,6 +19,7 @@ _LEGEND_WIDTH = 33
 _LAG_SHOWN = 8192
 """Fewer frames than one step folds are on their way at any moment."""
 _DIGITS = 6
+_RATIO_SHOWN_E6 = 10**12
 _GOOD, _BAD, _FAINT, _HEAD = "green", "bold red", "bright_black", "bold cyan"
 
 
@@ -67,6 +68,20 @@ class Settlement:
 
 
 @dataclass(frozen=True)
+class Risk:
+    """The risk process and what came of it. units: positions and accounts swept; found: under their maintenance
+    margin now; candidates: proposed so far; worst_e6: lowest margin ratio. begun: liquidations so far."""
+
+    units: int = 0
+    sweep_ns: int = -1
+    found: int = 0
+    candidates: int = 0
+    worst_e6: int = 0
+    begun: int = 0
+    insurance_e6: int = 0
+
+
+@dataclass(frozen=True)
 class Process:
     """One process of the group; `pid` None: it is being restarted."""
 
@@ -96,6 +111,7 @@ class Snapshot:
     processes: Sequence[Process]
     checks: Sequence[Check]
     lag_frames: int = 0
+    risk: Risk = Risk()
 
     @property
     def ok(self) -> bool:
@@ -136,6 +152,7 @@ def screen(now: Snapshot, width: int, height: int) -> RenderableType:
         _flow_lines(now),
         _market_lines(now, len(now.markets)),
         _settlement_lines(now.settlement, width),
+        _risk_lines(now.risk),
         _process_lines(now.processes),
         _check_lines(now),
     ]
@@ -259,6 +276,26 @@ def strip(s: Settlement, batches: int) -> Text:
     return marks
 
 
+def ratio_text(ratio_e6: int) -> str:
+    """A margin ratio, cut to two decimals; "any" where nothing needs margin."""
+    return "any" if abs(ratio_e6) > _RATIO_SHOWN_E6 else f"{Decimal(ratio_e6 // 10_000).scaleb(-2):.2f}"
+
+
+def _risk_lines(risk: Risk) -> list[Text]:
+    """One line, once the risk process has swept."""
+    if risk.sweep_ns < 0:
+        return []
+    return [
+        _labelled(
+            "risk",
+            ("sweep", latency_text(risk.sweep_ns)),
+            ("worst", f"{ratio_text(risk.worst_e6):>6}"),
+            ("low", f"{risk.found:>4,}"),
+            ("liquidations", f"{risk.begun:>5,}", "bold"),
+        )
+    ]
+
+
 def _process_lines(processes: Iterable[Process]) -> list[Text]:
     """Two processes to a line."""
     rows = list(processes)
@@ -332,6 +369,13 @@ def summary(now: Snapshot) -> dict[str, Any]:
         "tx_finalized": s.tx_finalized,
         "tx_failed": s.tx_failed,
         "slot": s.slot,
+        "risk": {
+            "units": now.risk.units,
+            "sweep_us": now.risk.sweep_ns // 1000 if now.risk.sweep_ns >= 0 else None,
+            "candidates": now.risk.candidates,
+            "liquidations": now.risk.begun,
+            "insurance_e6": now.risk.insurance_e6,
+        },
         "markets": {
             m.symbol: {
                 "index_price": price_text(m.index_price, m.decimals),

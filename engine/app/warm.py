@@ -16,6 +16,7 @@ from engine.gateway.warm import compile_all
 from kernels import (
     audit,
     book,
+    candidates,
     funding,
     funding_compare,
     funding_premium,
@@ -27,11 +28,14 @@ from kernels import (
     liquidation_price,
     margin,
     orderbook,
+    room,
     slots,
     sweep,
+    touched,
 )
+from kernels.frames import FRAME, SETTING, TRANSFER
 from kernels.jit import prepare
-from kernels.layouts import ACCOUNT, KEY, MARKET, POSITION, TIER
+from kernels.layouts import ACCOUNT, KEY, LEG, MARKET, POSITION, TIER
 from kernels.profiles import RULE
 from kernels.venues import drift, dydx, mango
 
@@ -56,7 +60,8 @@ HELD: Final = np.zeros(1, dydx.POSITION)
 TIERS: Final = np.zeros(1, TIER)
 RULES: Final = np.zeros(1, RULE)
 RULE_ROW: Final = RULES[0]
-MARKET_ROW: Final = np.zeros(1, MARKET)[0]
+MARKETS: Final = np.zeros(1, MARKET)
+MARKET_ROW: Final = MARKETS[0]
 
 WATCH: Final = (
     Call(book.residual_is_zero, (MARKET_ROW,)),
@@ -177,7 +182,51 @@ LIQUIDATION: Final = (
 )
 """`godark margin --books`."""
 
-CALLS: Final = (*WATCH, *PRICES, *JSON_LINES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
+WORDS32: Final = np.zeros(1, np.int32)
+LEGS: Final = np.zeros(1, LEG)
+FRAMES: Final = np.zeros(1, FRAME)
+TOUCHED: Final = touched.new_touched(1, 1, 1)
+LINKED: Final = (WORDS32, WORDS32, WORDS)
+"""An account's cross positions by the books' own lists, and scratch for them."""
+BY_PAIR: Final = (WORDS, POSITIONS, ACCOUNTS, INT)
+
+RISK_PROCESS: Final = (
+    Call(slots.find_position, (WORDS, POSITIONS, INT, INT)),
+    _integers(margin.valued, 4),
+    Call(margin.index_tiers, (TIERS, TABLE)),
+    Call(margin.position_margin, (POSITIONS[0], RISK[0], TIERS, TABLE)),
+    Call(sweep.list_cross, (POSITIONS, INT, INT, WORDS, WORDS)),
+    Call(sweep.account_margin, (INT, POSITIONS, WORDS, INT, INT, *SWEPT)),
+    Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS, sweep.new_work())),
+    Call(sweep.sweep_accounts, (ACCOUNTS, INT, INT, POSITIONS, WORDS, WORDS, *SWEPT, WORDS, FLAGS)),
+    Call(room.anchor_positions, (POSITIONS, INT, INT, *SWEPT, WORDS32)),
+    Call(room.anchor_accounts, (ACCOUNTS, INT, INT, POSITIONS, WORDS, WORDS, *SWEPT, WORDS32)),
+    Call(room.out_of_room, (WORDS32, INT, INT, INT, WORDS)),
+    Call(room.recheck_positions, (WORDS, INT, POSITIONS, RISK, WORDS, WORDS32, TIERS, TABLE)),
+    Call(touched.touch_legs, (LEGS, INT, *BY_PAIR, TOUCHED)),
+    Call(touched.touch_frames, (FRAMES, FRAMES.view(TRANSFER), FRAMES.view(SETTING), INT, *BY_PAIR, TOUCHED)),
+    Call(touched.refresh_rooms, (TOUCHED, POSITIONS, ACCOUNTS, *LINKED, *SWEPT, WORDS32, WORDS32)),
+    Call(touched.forget, (TOUCHED,)),
+    Call(touched.widest_move, (RISK, RISK, INT, WORDS)),
+    Call(touched.list_linked, (WORDS32, WORDS32, INT, WORDS)),
+    Call(
+        touched.recheck_linked,
+        (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, RISK, WORDS, WORDS32, TIERS, TABLE),
+    ),
+    Call(candidates.put_risks, (MARKETS, INT, INT, INT, RISK)),
+    Call(candidates.value_positions, (WORDS, INT, POSITIONS, *SWEPT, WORDS, WORDS, WORDS)),
+    Call(
+        candidates.value_accounts,
+        (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, INT, WORDS, WORDS, WORDS, WORDS),
+    ),
+    Call(candidates.score_side, (*(INT,) * 3, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, WORDS, WORDS, WORDS)),
+    Call(liquidation.order_candidates, (WORDS, WORDS, WORDS)),
+    Call(liquidation.order_deleveraging, (WORDS, WORDS, INT, WORDS)),
+    _integers(liquidation.takeover, 7),
+)
+"""`godark risk`."""
+
+CALLS: Final = (*RISK_PROCESS, *WATCH, *PRICES, *JSON_LINES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
 
 
 def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:

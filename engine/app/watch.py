@@ -1,4 +1,4 @@
-"""Watching a group from outside: its two pages, its supervisor, and a follower of our own that checks it."""
+"""Watching a group from outside: its three pages, its supervisor, and a follower of our own that checks it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from engine.app.group import Group
 from engine.app.supervisor import Supervisor
-from engine.app.view import Check, Flow, Market, Process, Settlement, Snapshot
+from engine.app.view import Check, Flow, Market, Process, Risk, Settlement, Snapshot
 from engine.common.errors import JournalError, ProcessFailed
 from engine.follower import Follower
 from engine.venue.recording import MarketPlan
@@ -37,7 +37,7 @@ class Watcher:
 
     def __init__(self, group: Group, plans: list[MarketPlan]) -> None:
         self._group, self._plans = group, plans
-        self._head, self._page = group.head(), group.relayer_page()
+        self._head, self._page, self._risk = group.head(), group.relayer_page(), group.risk_page()
         engine = group.settings.engine
         self._follower = Follower(
             group.settings.data_dir / "journal", capacity=max(8192, engine.group_frames_max)
@@ -115,6 +115,19 @@ class Watcher:
             processes=self._lives.now(),
             checks=self._checks(),
             lag_frames=max(0, self._follower.durable - self._follower.position),
+            risk=self._risk_now(),
+        )
+
+    def _risk_now(self) -> Risk:
+        page, books = self._risk, self._follower.machine.books
+        return Risk(
+            units=page.get("units"),
+            sweep_ns=page.get("sweep_ns") if page.get("sweeps") else -1,
+            found=page.get("found"),
+            candidates=page.get("candidates"),
+            worst_e6=page.get("worst_e6"),
+            begun=int(books.meta[0]["liquidations"]),
+            insurance_e6=int(books.accounts[0]["free_e6"]),
         )
 
     def _markets(self) -> list[Market]:

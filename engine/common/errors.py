@@ -110,6 +110,14 @@ class WitnessMismatch(JournalError):
     code = "witness_mismatch"
 
 
+class SweepMismatch(GodarkError):
+    """The sweep by rooms and the sweep of everyone mark different units. The risk process ends: it may not go on
+    proposing, nor staying silent, on rooms that are wrong."""
+
+    code = "sweep_mismatch"
+    exit_code = 70
+
+
 class SchemaUnknown(JournalError):
     """A frame has a template or schema version this build does not know."""
 

@@ -147,6 +147,19 @@ class RelayerSettings(_Section):
         return value
 
 
+class RiskSettings(_Section):
+    """The risk process: how often it sweeps every margin, and how often it checks that against everyone.
+
+    candidates_max: how many it proposes in one sweep, and may have unacknowledged.
+    """
+
+    page: LocalPath
+    sweep_ms: int = Field(default=100, ge=1, le=60_000)
+    check_s: int = Field(default=10, ge=1, le=3600)
+    candidates_max: int = Field(default=1024, ge=1, le=65536)
+    poll_ms: int = Field(default=1, ge=1, le=1000)
+
+
 class DevnetSettings(_Section):
     """The embedded chain: loopback only. Port 0 takes a free one and keeps it over restarts.
 
@@ -187,6 +200,7 @@ _DERIVED = {
     ("engine", "socket"): "engine.sock",
     ("relayer", "keyfile"): "relayer/key.json",
     ("relayer", "page"): "relayer/page",
+    ("risk", "page"): "risk/page",
     ("devnet", "data_dir"): "devnet",
 }
 
@@ -207,6 +221,7 @@ class Settings(BaseSettings):
     engine: EngineSettings
     standby: StandbySettings = StandbySettings()
     relayer: RelayerSettings
+    risk: RiskSettings
     devnet: DevnetSettings
     logs: LogSettings = LogSettings()
     venue: VenueSettings = VenueSettings()

@@ -101,6 +101,8 @@ class EngineClient:
     on_output: called with each new output frame (FRAME record; `typed` reads it), in order, each once.
     on_ack: called with (source, durable seq) whenever that has grown. on_fault: with each FAULT record.
     Callbacks run on the loop and must not wait.
+    hints: what was sent and not acked before a break is forgotten, never sent again; `send` then raises
+    ConnectionLost, and the caller connects and numbers anew.
 
     Errors of every call: ConnectionLost (no engine in time), TransportFault (the engine named a fault that
     repeating does not mend), LostData (either side remembers what the other does not have: stop and alarm).
@@ -117,12 +119,14 @@ class EngineClient:
         on_output: Callable[[np.void], None] | None = None,
         on_ack: Callable[[Source, int], None] | None = None,
         on_fault: Callable[[np.void], None] | None = None,
+        hints: bool = False,
     ) -> None:
         self._address = str(address)
         self._sources = [int(s) for s in sources]
         self._window = window_frames
         self._patience_s = patience_s
         self._on_output, self._on_ack, self._on_fault = on_output, on_ack, on_fault
+        self._hints = hints
         self.last_output = last_output
         self.acked = [0] * SOURCES_MAX
         self.reconnects = 0
@@ -151,6 +155,10 @@ class EngineClient:
 
     async def connect(self) -> dict[int, int]:
         """Say hello for every source; returns each one's last durable seq. Retries until out of patience."""
+        if self._hints:
+            self._unacked.clear()
+            self._unacked_frames = 0
+            self._sent = self.acked.copy()
         deadline = time.monotonic() + self._patience_s
         pause = _RETRY_FIRST_S
         while True:
@@ -313,6 +321,8 @@ class EngineClient:
         if self._transport is not None:
             self._transport.abort()
             self._transport = None
+        if self._hints:
+            raise ConnectionLost(f"{self._address}: the engine went away")
         if self._futile:
             await asyncio.sleep(min(_RETRY_FIRST_S * 2 ** min(self._futile, 10), _RETRY_MAX_S))
         self._futile += 1

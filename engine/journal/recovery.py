@@ -167,7 +167,8 @@ def harden_tail(directory: Path, tail: Tail, *, group_bytes: int = 0) -> None:
 
     The page cache may hold what the disk never got (a failed sync marks pages clean), so both are written again
     before a new epoch relies on them. What lies before the last group's header is on disk: it is written when
-    all before it is. Torn is at most one group (of `group_bytes`, 0: of any size): the next is begun when this one is synced.
+    all before it is. Torn is at most one group (of `group_bytes`, 0: of any size): the next is begun when this
+    one is synced.
     Names are made durable with that of the new epoch's segment.
     """
     cursor = tail.cursor

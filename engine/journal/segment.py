@@ -6,8 +6,8 @@ group header that holds no frames and says which epoch it belongs to and what wa
 
 from __future__ import annotations
 
-import ctypes
 import contextlib
+import ctypes
 import errno
 import itertools
 import os

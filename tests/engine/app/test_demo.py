@@ -23,7 +23,7 @@ from engine.common.errors import SettingsError
 from engine.common.settings import Settings
 from engine.journal.recovery import JournalLock
 
-CHILDREN = ("devnet", "engine", "keeper", "relayer")
+CHILDREN = ("devnet", "engine", "keeper", "relayer", "risk")
 STOP_S = 2.0
 END_S = 90.0
 

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from engine.app import view
-from engine.app.view import Check, Flow, Market, Process, Settlement, Snapshot
+from engine.app.view import Check, Flow, Market, Process, Risk, Settlement, Snapshot
 
 MARKETS = [
     Market(name, 5, 6_700_012_345 + k, 6_700_112_345, 149_253_731 * (-1) ** k, 10**8, 1234, "open")
@@ -30,6 +30,7 @@ NOW = Snapshot(
     settlement=Settlement(3_725, 3_719, 3_718, 1_800, 7_448_000, 104_301, 104_200, 104_120, 0, 19_031),
     processes=PROCESSES,
     checks=CHECKS,
+    risk=Risk(3_120, 310_000, 2, 14, 874_999, 9, 10**13),
 )
 
 
@@ -50,7 +51,8 @@ def test_everything_is_on_a_small_terminal() -> None:
         "1:02:05", "2,001", "7,450,123", "0.21 ms", "1.23 ms", "67,000.1", "67,001.1", "+0.0149 %", "-0.0149 %",
         "+0.0100 %", "1234 s", "closed  3,725", "committed  3,719", "settled  3,718", "sent  104,301",
         "confirmed 104,200", "final  104,120", "slot  19,031", "7,448,000", "1,800", "pid 4194302", "restarted 12x",
-        "restarting", "✔ witness", "✔ zero_sum", "✔ cash", "✔ order",
+        "restarting", "0.31 ms", "worst    0.87", "low    2",
+        "liquidations     9", "✔ witness", "✔ zero_sum", "✔ cash", "✔ order",
     ):  # fmt: skip
         assert wanted in text, f"{wanted} is missing"
 
@@ -104,6 +106,21 @@ def test_failed_transactions_and_lag_are_shown_only_when_there_are_some() -> Non
     text = "\n".join(drawn(failed))
     assert "2 transactions failed" in text
     assert "20,000 frames behind" in text
+
+
+def test_risk_is_shown_once_it_has_swept() -> None:
+    assert not any(" risk " in line for line in drawn(replace(NOW, risk=Risk())))
+    assert any("any" in line for line in drawn(replace(NOW, risk=replace(NOW.risk, worst_e6=2**62))))
+    assert view.ratio_text(-1) == "-0.01" and view.ratio_text(999_999) == "0.99"
+    told = view.summary(NOW)["risk"]
+    assert told == {
+        "units": 3120,
+        "sweep_us": 310,
+        "candidates": 14,
+        "liquidations": 9,
+        "insurance_e6": 10**13,
+    }
+    assert view.summary(replace(NOW, risk=Risk()))["risk"]["sweep_us"] is None
 
 
 def test_confirmed_is_not_guessed() -> None:

@@ -308,3 +308,26 @@ def test_outputs_come_once_each_and_in_order_over_a_break() -> None:
             await client.close()
 
     run(main)
+
+
+def test_hints_are_forgotten_with_the_engine_that_had_not_acked_them() -> None:
+    async def main() -> None:
+        async with engine() as (fake, path):
+            client = EngineClient(path, [Source.RISK], hints=True)
+            assert await client.connect() == {Source.RISK: 0}
+            await client.send(fills(1, 3, Source.RISK))
+            await until(lambda: len(fake.frames()) == 3)
+            fake.ack(1, Source.RISK)
+            await until(lambda: client.acked[Source.RISK] == 1)
+            fake.hang_up()
+            with pytest.raises(ConnectionLost, match="went away"):
+                while True:
+                    await client.send(fills(4, 1, Source.RISK))
+                    await asyncio.sleep(0.005)
+            assert await client.connect() == {Source.RISK: 1}
+            await client.send(fills(2, 1, Source.RISK))
+            await until(lambda: len(fake.frames()) == 1)
+            assert fake.frames()["seq"].tolist() == [2]
+            await client.close()
+
+    run(main)

@@ -1,0 +1,134 @@
+"""The risk process's sweep over its own copy of large books: calm and moving ticks, and what touches them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench._margin_rivals import Books, moved, seeded_books
+from bench.harness import Budget
+from engine.core.apply import Machine
+from engine.follower import Followed
+from engine.risk.proposals import rank
+from engine.risk.sweeper import Sweeper
+from kernels import slots
+from kernels.frames import FRAME
+from kernels.layouts import ACCOUNT_CROSS, LEG, RESULT
+
+ACCOUNTS, PER_ACCOUNT, MARKETS = 1_000_000, 4, 200
+CROSS_EVERY = 10
+FILLS_PER_S = 200_000
+CALM_BPS, MOVING_BPS = 0.3, 20.0
+"""Of all prices in 100 ms: some 5 % a day, and 300 % a day."""
+TICKS = 5
+PROPOSED = 1024
+
+
+def machine_of(books: Books) -> Machine:
+    """A machine that stands in these books; every tenth account holds its positions in cross mode."""
+    machine = Machine(capacity=16)
+    state = machine.state
+    state.reserve(len(books.positions))
+    own = state.books
+    positions, accounts = books.positions, len(books.positions) // PER_ACCOUNT
+    positions["account"] = 1 + np.arange(len(positions)) // PER_ACCOUNT
+    positions["mode"] = positions["account"] % CROSS_EVERY == 0
+    own.positions[: len(positions)] = positions
+    own.accounts["flags"][CROSS_EVERY : 1 + accounts : CROSS_EVERY] = ACCOUNT_CROSS
+    own.meta[0]["positions"], own.meta[0]["accounts"] = len(positions), 1 + accounts
+    own.meta[0]["markets"] = len(books.risk)
+    for name in ("scale", "quote_mul", "quote_div", "index_e6", "mark"):
+        own.markets[name][: len(books.risk)] = books.risk[name]
+    own.markets["active"][: len(books.risk)] = 1
+    own.markets["leverage_default"][: len(books.risk)] = 20
+    own.tiers[:] = books.tiers
+    slots.index_positions(own.position_table, own.positions, np.int64(len(positions)))
+    slots.index_cross(own.cross_first, own.cross_next, own.positions, np.int64(len(positions)))
+    return machine
+
+
+def put_prices(machine: Machine, risk: NDArray[np.void]) -> None:
+    """Marks and indices of a tick."""
+    for name in ("mark", "index_e6"):
+        machine.books.markets[name][: len(risk)] = risk[name]
+
+
+def touching(machine: Machine, fills: int, seed: int) -> Followed:
+    """Both legs of so many fills of random positions."""
+    count = machine.state.number("positions")
+    at = np.random.default_rng(seed).integers(0, count, 2 * fills)
+    legs = np.zeros(2 * fills, LEG)
+    legs["account"], legs["market"] = (machine.books.positions[name][at] for name in ("account", "market"))
+    return Followed(np.zeros(0, FRAME), 1, np.zeros(0, RESULT), legs)
+
+
+class Spent:
+    """Best of several runs of each part, in seconds."""
+
+    def __init__(self) -> None:
+        self.best: dict[str, float] = {}
+        self._began = 0.0
+
+    def begin(self) -> None:
+        self._began = time.perf_counter()
+
+    def end(self, name: str) -> None:
+        spent = time.perf_counter() - self._began
+        self.best[name] = min(spent, self.best.get(name, spent))
+
+
+def measured(machine: Machine, books: Books, fills: int) -> Spent:
+    """Sweeps at prices as they were, a little and far from there. Every answer is compared with everyone's."""
+    sweeper, spent = Sweeper(machine), Spent()
+    sweeper.touch(touching(machine, 1, 0))
+    sweeper.sweep()
+    for turn in range(TICKS + 1):
+        if turn == 1:
+            spent.best.clear()  # the first turn loads what is compiled
+        for name, bps in (("calm", CALM_BPS), ("moving", MOVING_BPS)):
+            put_prices(machine, books.risk)
+            sweeper._stale = True
+            spent.begin()
+            sweeper.sweep()
+            spent.end("all rooms anew")
+            put_prices(machine, moved(books, bps))
+            spent.begin()
+            sweeper.sweep()
+            spent.end(f"{name}, nothing touched")
+            followed = touching(machine, fills, turn)
+            spent.begin()
+            sweeper.touch(followed)
+            spent.end("touch")
+            spent.begin()
+            found = sweeper.sweep()
+            spent.end(name)
+            spent.begin()
+            rank(machine, sweeper, found, PROPOSED)
+            spent.end(f"ranking, {name}")
+            spent.begin()
+            sweeper.check(found)
+            spent.end("everyone")
+    return spent
+
+
+def run(scale: int = 1) -> Iterator[Budget]:
+    """Measure; `scale` divides every size, for a look at whether it runs."""
+    count = max(ACCOUNTS // scale, 16) * PER_ACCOUNT
+    books = seeded_books(count, MARKETS)
+    machine = machine_of(books)
+    fills = max(FILLS_PER_S // 10 // scale, 1)
+    best = measured(machine, books, fills).best
+    sizes = {f"{name}, ms": seconds * 1e3 for name, seconds in best.items()}
+    sizes |= {"positions": float(count), "fills that touch, a tick": float(fills)}
+    yield Budget(
+        name=f"risk sweep of {count // PER_ACCOUNT} accounts, {count} positions in a calm 100 ms",
+        figure=(best["calm"] + best["touch"] + best["ranking, calm"]) * 1e3,
+        unit="ms",
+        goal="≤ 25",
+        answer_checked=True,
+        ratios={"everyone": (best["calm"] + best["touch"]) / best["everyone"]},
+        sizes=sizes,
+    )

@@ -1,0 +1,78 @@
+"""Which positions under liquidation wait for deleveraging: due for takeover, and more than insurance can bear.
+
+The engine takes over first and says so in the books; this only tells for whom a ranking of the other side is
+worth its cost, and how much of the position that has to cover.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from engine.core.apply import Machine
+from engine.risk.sweeper import Sweeper
+from kernels import liquidation, margin, slots, sweep, touched
+from kernels.types import wide
+
+TAKEOVER_NS: Final = 500_000_000
+"""From the first candidate to takeover, if orders have not restored the margin (MONEY.md)."""
+
+
+class Insolvent(NamedTuple):
+    """A position that waits. size: what insurance would leave of it, signed."""
+
+    account: int
+    market: int
+    size: int
+
+
+def waiting(machine: Machine, sweeper: Sweeper) -> list[Insolvent]:
+    """Positions that insurance cannot take whole now, the longest under liquidation first.
+
+    Insurance is counted down from one to the next, as takeovers would use it up.
+    """
+    books, number = machine.books, machine.state.number
+    rows = books.liquidations[: number("liquidations")]
+    now_ns, available = number("now_ns"), int(books.accounts[0]["free_e6"])
+    out = []
+    columns = (rows[name].tolist() for name in ("first_ns", "account", "market"))
+    for first_ns, account, market in sorted(zip(*columns, strict=True)):
+        slot = int(slots.find_position(books.position_table, books.positions, wide(account), wide(market)))
+        equity, ok = _equity_of_unit(machine, sweeper, slot)
+        if not ok or (equity > 0 and now_ns - first_ns < TAKEOVER_NS):
+            continue
+        taken, transfer = _takeover(machine, sweeper, slot, equity, available)
+        available -= transfer
+        left = int(books.positions[slot]["size"]) - taken
+        if left:
+            out.append(Insolvent(account, market, left))
+    return out
+
+
+def _equity_of_unit(machine: Machine, sweeper: Sweeper, slot: int) -> tuple[int, bool]:
+    """(equity of the unit that the position in `slot` belongs to, whether it can be told)."""
+    books = machine.books
+    rules = (sweeper.risk, books.tiers, sweeper.tier_at)
+    row = books.positions[slot]
+    if int(row["mode"]) == 0:
+        equity, _, _, ok = margin.position_margin(row, sweeper.risk[int(row["market"])], *rules[1:])
+        return int(equity), bool(ok)
+    account = wide(row["account"])
+    held = touched.list_linked(books.cross_first, books.cross_next, account, sweeper.members)
+    free = books.accounts[account]["free_e6"]
+    equity, _, ok = sweep.account_margin(free, books.positions, sweeper.members, wide(0), wide(held), *rules)
+    return int(equity), bool(ok)
+
+
+def _takeover(
+    machine: Machine, sweeper: Sweeper, slot: int, equity_e6: int, available_e6: int
+) -> tuple[int, int]:
+    """(lots that insurance would take, what it would put behind them) of a position whose unit has so much."""
+    books = machine.books
+    row = books.positions[slot]
+    risk = sweeper.risk[int(row["market"])]
+    scale = (risk["quote_mul"], risk["quote_div"])
+    worth, _, ok = margin.valued(row["size"], risk["mark"], *scale)
+    reserve = books.meta[0]["reserve_e12"]
+    given = (wide(equity_e6 - int(worth)), risk["mark"], wide(available_e6), reserve)
+    dsize, _, transfer, fits = liquidation.takeover(row["size"], *given, *scale)
+    return (int(dsize), int(transfer)) if ok and fits else (0, 0)

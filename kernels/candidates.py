@@ -1,0 +1,186 @@
+"""From units that a sweep has found to what is proposed: exact margins, which position of a cross account, and
+the other side of a bankrupt position by its rank for deleveraging."""
+
+from __future__ import annotations
+
+from kernels.jit import kernel
+from kernels.layouts import LIMIT
+from kernels.liquidation import deleverage_score
+from kernels.margin import floor_rate_e12, position_margin, put_risk, ratio_e6, unrealised_e6
+from kernels.slots import Links
+from kernels.sweep import account_margin
+from kernels.touched import list_linked
+from kernels.types import Rows, Words, wide
+
+
+@kernel
+def put_risks(markets: Rows, count: int, taker_e9: int, liquidation_e9: int, risk: Rows) -> None:
+    """RISK rows of MARKET rows 0..count-1 as they are now. A market without a mark cannot be valued.
+
+    taker_e9, liquidation_e9: see `margin.floor_rate_e12`.
+    """
+    for m in range(count):
+        market = markets[m]
+        mark = market["mark"] if market["mark"] > 0 else -1
+        floor_e12 = floor_rate_e12(taker_e9, liquidation_e9, market["conf"], mark, market["move_e12"])
+        put_risk(
+            risk[m],
+            mark,
+            market["index_e6"],
+            floor_e12,
+            market["leverage_default"],
+            market["scale"],
+            market["quote_mul"],
+            market["quote_div"],
+        )
+
+
+@kernel
+def value_positions(
+    found: Words,
+    count: int,
+    positions: Rows,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    equity_e6: Words,
+    need_e6: Words,
+    ratios_e6: Words,
+) -> int:
+    """Margin of isolated positions found[:count] as rows 0..count-1. How many cannot be told.
+
+    What cannot be told gets a requirement of 0, which no ranking takes for liquidatable.
+    """
+    faults = 0
+    for k in range(count):
+        position = positions[found[k]]
+        market = wide(position["market"])
+        equity, need, _, ok = position_margin(position, risk[market], tiers, tier_at)
+        faults += 1 - ok
+        equity_e6[k], need_e6[k] = (equity, need) if ok == 1 else (0, 0)
+        ratios_e6[k] = ratio_e6(equity_e6[k], need_e6[k])
+    return faults
+
+
+@kernel
+def value_accounts(
+    found: Words,
+    count: int,
+    accounts: Rows,
+    positions: Rows,
+    first: Links,
+    following: Links,
+    members: Words,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    row: int,
+    equity_e6: Words,
+    need_e6: Words,
+    ratios_e6: Words,
+    to_close: Words,
+) -> int:
+    """The same of the cross side of accounts found[:count], as rows from `row` on; and to_close: `chosen`."""
+    faults = 0
+    for k in range(count):
+        account = found[k]
+        held = list_linked(first, following, account, members)
+        free_e6 = accounts[account]["free_e6"]
+        equity, need, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
+        faults += 1 - ok
+        out = row + k
+        equity_e6[out], need_e6[out] = (equity, need) if ok == 1 else (0, 0)
+        ratios_e6[out] = ratio_e6(equity_e6[out], need_e6[out])
+        to_close[out] = chosen(positions, members, held, risk, tiers, tier_at)
+    return faults
+
+
+@kernel
+def chosen(positions: Rows, members: Words, held: int, risk: Rows, tiers: Rows, tier_at: Words) -> int:
+    """Slot among members[:held] that is to be closed: the one under liquidation, for the engine takes one at a
+    time; else that with the largest maintenance, then the lowest market. -1 if none has size."""
+    best, best_need, best_market = -1, 0, 0
+    for k in range(held):
+        position = positions[members[k]]
+        market = wide(position["market"])
+        if position["size"] == 0:
+            continue
+        if wide(position["liquidation"]) > 0:
+            return members[k]
+        _, need, _, _ = position_margin(position, risk[market], tiers, tier_at)
+        if best < 0 or need > best_need or (need == best_need and market < best_market):
+            best, best_need, best_market = members[k], need, market
+    return best
+
+
+@kernel
+def unit_leverage(
+    slot: int,
+    accounts: Rows,
+    positions: Rows,
+    first: Links,
+    following: Links,
+    members: Words,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+) -> tuple[int, int]:
+    """(notional, equity) of the unit that a position belongs to: itself, or its account's whole cross side.
+
+    (0, 0) if a number is past its bounds.
+    """
+    position = positions[slot]
+    equity, _, notional, ok = position_margin(position, risk[wide(position["market"])], tiers, tier_at)
+    if wide(position["mode"]) == 0 or ok == 0:
+        return notional, equity
+    account = wide(position["account"])
+    held = list_linked(first, following, account, members)
+    free_e6 = accounts[account]["free_e6"]
+    equity, _, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
+    notional = 0
+    for k in range(held):
+        other = positions[members[k]]
+        _, _, worth, ok1 = position_margin(other, risk[wide(other["market"])], tiers, tier_at)
+        notional = min(LIMIT, notional + worth)
+        ok &= ok1
+    return (notional, equity) if ok == 1 else (0, 0)
+
+
+@kernel
+def score_side(
+    market: int,
+    side: int,
+    count: int,
+    accounts: Rows,
+    positions: Rows,
+    first: Links,
+    following: Links,
+    members: Words,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    slots: Words,
+    sizes: Words,
+    scores: Words,
+) -> int:
+    """Of positions 0..count-1 those of a market that stand on `side` (1 long, -1 short): slot, size and
+    `liquidation.deleverage_score`. How many; only as many as the out-arrays hold are written."""
+    found = 0
+    row = risk[market]
+    for slot in range(count):
+        position = positions[slot]
+        if wide(position["market"]) != market or position["size"] * side <= 0:
+            continue
+        if found < slots.shape[0]:
+            pnl, ok = unrealised_e6(
+                position["size"], position["cost_e6"], row["mark"], row["quote_mul"], row["quote_div"]
+            )
+            notional, equity = unit_leverage(
+                slot, accounts, positions, first, following, members, risk, tiers, tier_at
+            )
+            if ok == 0:
+                notional = 0
+            slots[found], sizes[found] = slot, position["size"]
+            scores[found] = deleverage_score(pnl, position["cost_e6"], notional, equity)
+        found += 1
+    return found

@@ -1,0 +1,149 @@
+"""The sweep by rooms, over books that a follower folds: on every step it marks what the sweep of everyone marks."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from engine.core.apply import Machine
+from engine.core.params import Row
+from engine.follower import Followed
+from engine.risk.sweeper import Found, Sweeper
+from kernels import room
+from kernels.frames import ParamKey, SettingKind, TransferKind
+from tests.engine.core.builders import PRICE, SCALES, Script, array_of, genesis, views
+
+ACCOUNTS = 6
+
+
+class Following:
+    """A machine, fed by a script as a follower feeds its own, and a sweeper over it."""
+
+    def __init__(self, script: Script) -> None:
+        self.script, self.machine = script, Machine(capacity=4096)
+        self.sweeper = Sweeper(self.machine)
+        self._done = 0
+
+    def fold(self) -> None:
+        """Everything the script has added since."""
+        frames = self.script.frames[self._done :]
+        self._done = len(self.script.frames)
+        if frames:
+            applied = self.machine.apply(views(frames), 0, len(frames))
+            ordinal = self.machine.state.number("ordinal") - len(frames) + 1
+            self.sweeper.touch(Followed(array_of(frames), ordinal, applied.results, applied.legs))
+
+    def checked(self) -> Found:
+        """Fold, sweep, compare with everyone."""
+        self.fold()
+        found = self.sweeper.sweep()
+        self.sweeper.check(found)
+        for ours, anew in zip(self.rooms(), self.rooms_anew(), strict=True):
+            assert ours.tolist() == anew.tolist()
+        return found
+
+    def rooms(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Those that the sweeper keeps, of units in use."""
+        number = self.machine.state.number
+        own = self.sweeper
+        return own._rooms[: number("positions")], own._account_rooms[: number("accounts")]
+
+    def rooms_anew(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """What they would be, taken at the same anchor now."""
+        own, books, number = self.sweeper, self.machine.books, self.machine.state.number
+        slots, accounts = np.int64(number("positions")), np.int64(number("accounts"))
+        rules = own._anchor, books.tiers, own.tier_at
+        rooms, account_rooms = np.zeros(slots, np.int32), np.zeros(accounts, np.int32)
+        room.anchor_positions(books.positions, np.int64(0), slots, *rules, rooms)
+        lists = books.positions, *own._list_cross()
+        room.anchor_accounts(books.accounts, np.int64(0), accounts, *lists, *rules, account_rooms)
+        return rooms, account_rooms
+
+    def price(self, market: int, price: int) -> None:
+        """Every feed of a market says so, and a second passes."""
+        for feed in range((3, 2, 1)[market]):
+            expo = SCALES[market][1] - SCALES[market][0]
+            self.script.observe(price, market=market, feed=feed, expo=expo)
+        self.script.seconds(1)
+
+
+def started(deposit_e6: int = 10**11, cross: int = 2) -> Following:
+    """Accounts 1..cross have all their positions in cross mode."""
+    script = genesis(accounts=ACCOUNTS, deposit_e6=deposit_e6)
+    for account in range(1, cross + 1):
+        for market in range(3):
+            script.setting(account, SettingKind.MARGIN_MODE, 1, market)
+    return Following(script)
+
+
+steps = st.one_of(
+    st.tuples(
+        st.just("fill"),
+        st.integers(1, ACCOUNTS),
+        st.integers(1, ACCOUNTS),
+        st.integers(0, 2),
+        st.integers(-30, 30).filter(bool),
+    ),
+    st.tuples(st.just("price"), st.integers(0, 2), st.sampled_from([-900, -300, -40, -5, 5, 40, 300, 900])),
+    st.tuples(st.just("deposit"), st.integers(0, ACCOUNTS), st.integers(1, 10**10)),
+    st.tuples(st.just("withdraw"), st.integers(1, ACCOUNTS), st.integers(1, 10**10)),
+    st.tuples(
+        st.just("mode"), st.integers(1, ACCOUNTS), st.integers(0, 2), st.integers(0, 1)
+    ),
+    st.tuples(
+        st.just("leverage"), st.integers(1, ACCOUNTS), st.integers(0, 2), st.sampled_from([1, 5, 20, 50])
+    ),
+    st.tuples(st.just("tiers"), st.integers(1, 3)),
+    st.tuples(st.just("default"), st.integers(0, 2), st.integers(1, 50)),
+)  # fmt: skip
+UNITS = {0: 1, 1: 10**9 // 10, 2: 1}
+"""What one lot of a drawn size is in each market, so that all are worth much the same."""
+
+
+def take(run: Following, step: tuple[object, ...], prices: list[int]) -> None:
+    script, kind, rest = run.script, step[0], [int(str(value)) for value in step[1:]]
+    if kind == "fill":
+        maker, taker, market, size = rest
+        script.fill(maker, taker, size * UNITS[market], prices[market], market=market)
+    elif kind == "price":
+        market, bps = rest
+        prices[market] = prices[market] * (10_000 + bps) // 10_000
+        run.price(market, prices[market])
+    elif kind == "deposit":
+        script.deposit(*rest)
+    elif kind == "withdraw":
+        script.move(TransferKind.WITHDRAWAL, *rest)
+    elif kind == "mode":
+        account, market, value = rest
+        script.setting(account, SettingKind.MARGIN_MODE, value, market)
+    elif kind == "leverage":
+        account, market, value = rest
+        script.setting(account, SettingKind.LEVERAGE, value, market)
+    elif kind == "tiers":
+        change = run.machine.state.number("ordinal")
+        script.params([Row(ParamKey.MARGIN_TIER_RATES, 0, 5 * 10**10, rest[0] * 10**10)], change=change)
+        script.seconds(1)
+    else:
+        change = run.machine.state.number("ordinal")
+        script.params([Row(ParamKey.MARKET_LEVERAGE, rest[0], rest[1], 50)], change=change)
+        script.seconds(1)
+
+
+@given(st.lists(steps, min_size=5, max_size=60), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_on_every_step_rooms_mark_whom_the_whole_sweep_marks(
+    drawn: list[tuple[object, ...]], sweep_every: int
+) -> None:
+    run, prices = started(), [PRICE] * 3
+    run.checked()
+    for k, step in enumerate(drawn):
+        take(run, step, prices)
+        # A refused request uses up no nonce; the script's own count follows the books.
+        run.fold()
+        for account in range(1, ACCOUNTS + 1):
+            run.script.nonces[account] = int(run.machine.books.accounts[account]["nonce"])
+        if k % sweep_every == 0:
+            run.checked()
+    run.checked()
