@@ -45,8 +45,8 @@ def machine_of(books: Books) -> Machine:
     own.markets["active"][: len(books.risk)] = 1
     own.markets["leverage_default"][: len(books.risk)] = 20
     own.tiers[:] = books.tiers
-    slots.index_positions(own.position_table, own.positions, np.int64(len(positions)))
-    slots.index_cross(own.cross_first, own.cross_next, own.positions, np.int64(len(positions)))
+    slots.index_positions(own.position_table, own.positions, len(positions))
+    slots.index_cross(own.cross_first, own.cross_next, own.positions, len(positions))
     return machine
 
 

@@ -59,7 +59,7 @@ enum {
     GD_TEMPLATE_REFUSAL = 32,
     /* Output: the number given to a public key */
     GD_TEMPLATE_ACCOUNT_ASSIGNED = 33,
-    /* Output: place this reduce-only order for the account */
+    /* Output: a step of a liquidation; what to do is told by `kind` */
     GD_TEMPLATE_LIQUIDATION_ORDER = 34,
     /* Output: what the accounts that a frame touched may still use */
     GD_TEMPLATE_FREE_COLLATERAL = 35,
@@ -141,6 +141,30 @@ enum {
     GD_TICK_KIND_OPEN = 0,
     /* Samples funding */
     GD_TICK_KIND_SECOND = 1,
+    /* Ten a second: takes prices anew between two seconds, samples nothing */
+    GD_TICK_KIND_RISK = 2,
+};
+
+/* In kind of a candidate */
+enum {
+    /* The next step of a position that lacks margin */
+    GD_CANDIDATE_KIND_LIQUIDATE = 1,
+    /* What insurance cannot take of a bankrupt position goes to the counterparty's */
+    GD_CANDIDATE_KIND_DELEVERAGE = 2,
+};
+
+/* In kind of a liquidation order */
+enum {
+    /* Cancel every order of the account, in all markets */
+    GD_LIQUIDATION_KIND_CANCEL_ALL = 1,
+    /* Place this order, in place of the one before in that market */
+    GD_LIQUIDATION_KIND_REDUCE_ONLY = 2,
+    /* Insurance has taken this size of the position; withdraw its order */
+    GD_LIQUIDATION_KIND_TAKEOVER = 3,
+    /* The position was closed by this size against another; withdraw its order */
+    GD_LIQUIDATION_KIND_DELEVERAGE = 4,
+    /* The liquidation is over; withdraw its order */
+    GD_LIQUIDATION_KIND_RELEASE = 5,
 };
 
 /* In stage of an outcome */
@@ -181,6 +205,8 @@ enum {
     GD_PARAM_KEY_OBSERVATION_AGE_NS = 2,
     /* value: time without a price before reduce-only, ns */
     GD_PARAM_KEY_HOLD_NS = 3,
+    /* value: liquidation fee, 1e-9 of quote; value2: reserve of insurance, 1e-12 of notional */
+    GD_PARAM_KEY_LIQUIDATION = 4,
     /* row: tier; value: initial, value2: maintenance, both 1e-12 */
     GD_PARAM_KEY_MARGIN_TIER_RATES = 10,
     /* row: tier; value: largest leverage; value2: largest notional in 1e-6 USDC, 0 none */
@@ -199,6 +225,8 @@ enum {
     GD_PARAM_KEY_MARKET_BAND = 24,
     /* row: market; value: provider 0..12; value2: weight, 0 none */
     GD_PARAM_KEY_FEED = 25,
+    /* row: market; value: what the price moves in 100 ms at p99.99, 1e-12 */
+    GD_PARAM_KEY_MARKET_MOVE = 26,
     /* row: market; value: whose funding rule, with all its knobs */
     GD_PARAM_KEY_MARKET_PROFILE = 30,
     /* row: market; value: number of a funding knob, value2: its value */
@@ -265,6 +293,8 @@ enum {
     GD_REFUSAL_SEQUENCE = 26,
     /* A market of the account has no mark to judge it by */
     GD_REFUSAL_MARK_UNKNOWN = 27,
+    /* No more liquidations at a time; risk proposes again */
+    GD_REFUSAL_LIQUIDATIONS_FULL = 28,
 };
 
 /* Transport faults: not journaled, consume no seq */
@@ -386,6 +416,7 @@ static inline const char *gd_refusal_name(int64_t number) {
     case 25: return "UNKNOWN_TIER";
     case 26: return "SEQUENCE";
     case 27: return "MARK_UNKNOWN";
+    case 28: return "LIQUIDATIONS_FULL";
     default: return "?";
     }
 }
@@ -706,14 +737,14 @@ typedef struct gd_candidate {
     int64_t seen_position;
     /* Account number */
     int32_t account;
-    /* Kind of the proposal */
+    /* Kind of the proposal. One of GD_CANDIDATE_KIND_* */
     int32_t kind;
     /* Margin ratio seen */
     int64_t ratio;
+    /* DELEVERAGE: account on the other side; else 0 */
+    int64_t counterparty;
     /* Zero */
     int64_t spare0;
-    /* Zero */
-    int64_t spare1;
     /* Who numbers this frame */
     uint8_t source;
     /* Zero */
@@ -729,8 +760,8 @@ GD_ASSERT(gd_candidate_seen_position, offsetof(gd_candidate, seen_position) == 1
 GD_ASSERT(gd_candidate_account, offsetof(gd_candidate, account) == 24);
 GD_ASSERT(gd_candidate_kind, offsetof(gd_candidate, kind) == 28);
 GD_ASSERT(gd_candidate_ratio, offsetof(gd_candidate, ratio) == 32);
-GD_ASSERT(gd_candidate_spare0, offsetof(gd_candidate, spare0) == 40);
-GD_ASSERT(gd_candidate_spare1, offsetof(gd_candidate, spare1) == 48);
+GD_ASSERT(gd_candidate_counterparty, offsetof(gd_candidate, counterparty) == 40);
+GD_ASSERT(gd_candidate_spare0, offsetof(gd_candidate, spare0) == 48);
 GD_ASSERT(gd_candidate_source, offsetof(gd_candidate, source) == 56);
 GD_ASSERT(gd_candidate_flags, offsetof(gd_candidate, flags) == 57);
 GD_ASSERT(gd_candidate_market, offsetof(gd_candidate, market) == 58);
@@ -1017,7 +1048,7 @@ GD_ASSERT(gd_account_assigned_flags, offsetof(gd_account_assigned, flags) == 57)
 GD_ASSERT(gd_account_assigned_market, offsetof(gd_account_assigned, market) == 58);
 GD_ASSERT(gd_account_assigned_crc, offsetof(gd_account_assigned, crc) == 60);
 
-/* Output: place this reduce-only order for the account */
+/* Output: a step of a liquidation; what to do is told by `kind` */
 typedef struct gd_liquidation_order {
     uint16_t block_length, template_id, schema, version;
     /* Number of the output, contiguous from 1 */
@@ -1030,7 +1061,7 @@ typedef struct gd_liquidation_order {
     int64_t price;
     /* Account number */
     int32_t account;
-    /* Kind of the order */
+    /* Kind of the order. One of GD_LIQUIDATION_KIND_* */
     int32_t kind;
     /* Zero */
     int64_t spare0;

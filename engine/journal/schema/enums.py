@@ -60,6 +60,24 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
         {
             "OPEN": "Starts or resumes the clock, samples nothing",
             "SECOND": "Samples funding",
+            "RISK": "Ten a second: takes prices anew between two seconds, samples nothing",
+        },
+    ),
+    f.CandidateKind: EnumWords(
+        "In kind of a candidate",
+        {
+            "LIQUIDATE": "The next step of a position that lacks margin",
+            "DELEVERAGE": "What insurance cannot take of a bankrupt position goes to the counterparty's",
+        },
+    ),
+    f.LiquidationKind: EnumWords(
+        "In kind of a liquidation order",
+        {
+            "CANCEL_ALL": "Cancel every order of the account, in all markets",
+            "REDUCE_ONLY": "Place this order, in place of the one before in that market",
+            "TAKEOVER": "Insurance has taken this size of the position; withdraw its order",
+            "DELEVERAGE": "The position was closed by this size against another; withdraw its order",
+            "RELEASE": "The liquidation is over; withdraw its order",
         },
     ),
     f.OutcomeStage: EnumWords(
@@ -92,6 +110,7 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
             "BATCH_WINDOW_NS": "value: batch window, ns",
             "OBSERVATION_AGE_NS": "value: oldest observation that counts, ns",
             "HOLD_NS": "value: time without a price before reduce-only, ns",
+            "LIQUIDATION": "value: liquidation fee, 1e-9 of quote; value2: reserve of insurance, 1e-12 of notional",
             "MARGIN_TIER_RATES": "row: tier; value: initial, value2: maintenance, both 1e-12",
             "MARGIN_TIER_LIMITS": "row: tier; value: largest leverage; value2: largest notional in 1e-6 USDC, 0 none",
             "FEE_TIER": "row: tier; value: taker, value2: maker, both 1e-9 of quote, negative is a rebate",
@@ -101,6 +120,7 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
             "MARKET_FUNDING": "row: market; value: interest, value2: cap, both 1e-12 per 8 h",
             "MARKET_BAND": "row: market; value: band of fills round the mark, 1e-6",
             "FEED": "row: market; value: provider 0..12; value2: weight, 0 none",
+            "MARKET_MOVE": "row: market; value: what the price moves in 100 ms at p99.99, 1e-12",
             "MARKET_PROFILE": "row: market; value: whose funding rule, with all its knobs",
             "MARKET_KNOB": "row: market; value: number of a funding knob, value2: its value",
             "MARKET_ORACLE": "row: market; value: number of an oracle rule, value2: its value",
@@ -137,6 +157,7 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
             "UNKNOWN_TIER": "No such fee tier",
             "SEQUENCE": "Not the source's next seq",
             "MARK_UNKNOWN": "A market of the account has no mark to judge it by",
+            "LIQUIDATIONS_FULL": "No more liquidations at a time; risk proposes again",
         },
     ),
     f.Fault: EnumWords(

@@ -107,6 +107,7 @@ MESSAGES: dict[Template, MessageWords] = {
             "seen_position": "Journal position that risk had seen",
             "kind": "Kind of the proposal",
             "ratio": "Margin ratio seen",
+            "counterparty": "DELEVERAGE: account on the other side; else 0",
         },
     ),
     Template.OUTCOME: MessageWords(
@@ -188,7 +189,7 @@ MESSAGES: dict[Template, MessageWords] = {
         },
     ),
     Template.LIQUIDATION_ORDER: MessageWords(
-        "Output: place this reduce-only order for the account",
+        "Output: a step of a liquidation; what to do is told by `kind`",
         {
             "seq": "Number of the output, contiguous from 1",
             "as_of_seq": "Last seq of the matching engine's frames that this regards",
@@ -292,6 +293,8 @@ ENUM_FIELDS: dict[tuple[Template, str], type[enum.IntEnum]] = {
     (Template.SETTING, "kind"): f.SettingKind,
     (Template.OBSERVATION, "kind"): f.ObservationKind,
     (Template.TICK, "kind"): f.TickKind,
+    (Template.CANDIDATE, "kind"): f.CandidateKind,
+    (Template.LIQUIDATION_ORDER, "kind"): f.LiquidationKind,
     (Template.PARAM, "key"): f.ParamKey,
     (Template.OUTCOME, "stage"): f.OutcomeStage,
     (Template.CORRECTION, "kind"): f.CorrectionKind,
