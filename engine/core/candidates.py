@@ -33,6 +33,7 @@ from engine.core.legs import (
     write_sums,
 )
 from engine.core.liquidations import begin_liquidation, end_liquidation, review_liquidation, tell_liquidation
+from engine.core.outputs import tell_free, tell_free_of_both
 from engine.core.state import Books
 from engine.core.units import Unit, market_floor_e12, other_liquidation, unit_of
 from engine.core.views import Scratch
@@ -289,6 +290,7 @@ def take_over(
         return why, 0
     price = order_limit(held.size, cash, 0, market["mark"], -1, market["quote_mul"], market["quote_div"])
     tell_liquidation(books, _TAKEN, account, m, -dsize, price)
+    tell_free(books, account, held.free_e6)
     review_liquidation(books, slot)
     return _OK, 2
 
@@ -347,6 +349,7 @@ def deleverage_to(
     price = order_limit(size, cash, 0, mark, -1, mul, div)
     tell_liquidation(books, _DELEVERAGED, account, m, -dsize, price)
     tell_liquidation(books, _DELEVERAGED, other, m, dsize, price)
+    tell_free_of_both(books, account, held.free_e6, other, held1.free_e6)
     review_liquidation(books, slot)
     review_liquidation(books, slot1)
     return _OK, 2

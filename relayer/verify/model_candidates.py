@@ -20,7 +20,7 @@ from kernels.layouts import (
 from relayer.verify import model_margin
 from relayer.verify.model_liquidations import Unit, begin, end, review, slices_of, tell, unit_of
 from relayer.verify.model_money import FEE_ONE, cost_after, put_change, sums_fit
-from relayer.verify.model_need import cross_positions, notional_of, settle, too_large, value_floor
+from relayer.verify.model_need import cross_positions, notional_of, settle, too_large, usable_e6, value_floor
 from relayer.verify.model_state import Ledger, Leg, Liquidation, Market, Position, within
 
 ORDER_NS = 10**8
@@ -204,7 +204,7 @@ def take_over(ledger: Ledger, position: Position) -> tuple[Refusal, list[Leg]]:
         return Refusal.NONE, []
     dsize = found.lots if position.size > 0 else -found.lots
     own = ledger.position(0, number) or ledger.new_position(0, number)
-    reach = ledger.accounts[0].free_e6 - found.transfer
+    free, reach = ledger.accounts[position.account].free_e6, ledger.accounts[0].free_e6 - found.transfer
     side0 = exchange(ledger, position, LEG_TAKEOVER, -dsize, -found.dcash, found.beside, 0)
     side1 = exchange(ledger, own, LEG_TAKEOVER, dsize, found.dcash, found.transfer, reach)
     if side0 is None or side1 is None:
@@ -213,6 +213,7 @@ def take_over(ledger: Ledger, position: Position) -> tuple[Refusal, list[Leg]]:
     if legs:
         price = limit_price(ledger.tables.markets[number], position.size, found.cash, 0, None)
         tell(ledger, LiquidationKind.TAKEOVER, position.account, number, -dsize, price)
+        ledger.tell_free((position.account, free, usable_e6(ledger, position.account)))
         review(ledger, position.account, number)
     return why, legs
 
@@ -240,6 +241,7 @@ def deleverage(ledger: Ledger, position: Position, other: int) -> tuple[Refusal,
         return Refusal.STALE_CANDIDATE, []
     part = min(abs(position.size), abs(against.size))
     dsize, dcash = (part if position.size > 0 else -part), found.cash * part // abs(position.size)
+    free, theirs = ledger.accounts[position.account].free_e6, ledger.accounts[other].free_e6
     side0 = exchange(ledger, position, LEG_DELEVERAGE, -dsize, -dcash, found.beside, 0)
     side1 = exchange(ledger, against, LEG_DELEVERAGE, dsize, dcash, 0, 0)
     if side0 is None or side1 is None:
@@ -251,6 +253,10 @@ def deleverage(ledger: Ledger, position: Position, other: int) -> tuple[Refusal,
         price = limit_price(ledger.tables.markets[number], position.size, found.cash, 0, None)
         for account, change in ((position.account, -dsize), (other, dsize)):
             tell(ledger, LiquidationKind.DELEVERAGE, account, number, change, price)
+        ledger.tell_free(
+            (position.account, free, usable_e6(ledger, position.account)),
+            (other, theirs, usable_e6(ledger, other)),
+        )
         for account in (position.account, other):
             review(ledger, account, number)
     return why, legs
