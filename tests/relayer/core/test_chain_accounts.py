@@ -15,8 +15,16 @@ from hypothesis import strategies as st
 
 from engine.core.apply import Machine
 from engine.core.params import Row
-from kernels.frames import ObservationKind, ParamKey, SettingKind, TransferKind
-from kernels.layouts import KNOBS
+from kernels.frames import (
+    CandidateKind,
+    ObservationKind,
+    ParamKey,
+    SettingKind,
+    Template,
+    TickKind,
+    TransferKind,
+)
+from kernels.layouts import KNOBS, LEG_DELEVERAGE, LEG_TAKEOVER
 from kernels.profiles import SKIP
 from relayer.core.batch import Batch, Batcher
 from tests.engine.core.builders import (
@@ -49,6 +57,11 @@ KINDS = (
     "second",
     "hour",
     "hour",
+    "crash",
+    "risk",
+    "risk",
+    "reduce",
+    "spread",
 )
 EVENTS = st.lists(
     st.tuples(
@@ -79,6 +92,8 @@ class Books:
         self.chain = Chain(D)
         self.settled: list[Settled] = []
         self.covered = 0
+        self.kinds: set[int] = set()
+        self.charged = 0
         self._done = 0
 
     def catch_up(self) -> None:
@@ -89,7 +104,10 @@ class Books:
                 self.chain.learn(m, epochs[m], int(self.market(m)["index_e6"]))
             applied = self.machine.apply(views([raw]), 0, 1)
             self._done += 1
-            self.covered += int(applied.legs["cover"].sum())
+            covers = applied.legs["cover"]
+            self.covered += int(covers[covers > 0].sum())
+            self.charged -= int(covers[covers < 0].sum())
+            self.kinds |= set(applied.legs["kind"].tolist())
             for batch in self.batcher.feed(array_of([raw]), self._done, applied.results, applied.legs):
                 self.settled.append(Settled(batch, epochs))
 
@@ -144,6 +162,13 @@ def step(books: Books, event: tuple[str, int, int, int, int, int]) -> None:
     elif what in ("in", "out"):
         kind = TransferKind.TO_POSITION if what == "in" else TransferKind.FROM_POSITION
         script.move(kind, maker, 1_000_000 * taker, market=market)
+    elif what in ("risk", "spread"):
+        liquidate(books, maker, market, what == "spread")
+    elif what == "reduce":
+        answer_orders(books, maker)
+    elif what == "crash":
+        price_now(script, market, percent)
+        script.tick(script.now_ns + SECOND_NS // 2, TickKind.RISK)
     elif what == "cross":
         script.setting(maker, SettingKind.MARGIN_MODE, taker % 2, market=market)
     else:
@@ -152,6 +177,27 @@ def step(books: Books, event: tuple[str, int, int, int, int, int]) -> None:
         if what == "hour":
             script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)
     books.catch_up()
+
+
+def liquidate(books: Books, counterparty: int, market: int, spread: bool) -> None:
+    """A candidate for every position in a market, whether it lacks margin or not; maybe one to deleverage it."""
+    script = books.script
+    for account, m in books.positions():
+        if account == 0 or m != market:
+            continue
+        for kind in (CandidateKind.LIQUIDATE, CandidateKind.DELEVERAGE)[: 2 if spread else 1]:
+            fields = {"account": account, "kind": kind, "counterparty": counterparty}
+            script.add(Template.CANDIDATE, market=market, **fields)
+
+
+def answer_orders(books: Books, maker: int) -> None:
+    """Half of every reduce-only order is filled at the mark."""
+    rows = books.machine.books.liquidations[: books.machine.state.number("open_liquidations")]
+    for row in rows:
+        size, m = int(row["size"]), int(row["market"])
+        if size and int(row["account"]) != maker:
+            half = size // 2 or size
+            books.script.fill(maker, int(row["account"]), half, int(books.market(m)["mark"]), market=m)
 
 
 def finish(books: Books) -> None:
@@ -217,6 +263,41 @@ def busy() -> Books:
             step(books, ("close", 3, 2, 1, m, 0))
     finish(books)
     return books
+
+
+def test_takeovers_fees_and_deleveraging_are_ordinary_deltas() -> None:
+    """Positions at 20x, a crash by steps, orders half filled, insurance, then who stands on the other side."""
+    books = opened()
+    script = books.script
+    for account in (2, 3):
+        script.setting(account, SettingKind.LEVERAGE, 20)
+    script.deposit(2, 10**13)
+    script.deposit(3, 10**13)
+    script.deposit(1, 10**14)
+    script.params([Row(ParamKey.MARKET_BAND, 0, 500_000)], change=3)
+    script.seconds(1)
+    for account in (2, 3):
+        script.fill(1, account, 500, PRICE)
+    books.catch_up()
+    for percent in (-3, -3, -4):
+        step(books, ("crash", 1, 1, 1, 0, percent))
+        step(books, ("risk", 1, 1, 1, 0, 0))
+        step(books, ("reduce", 1, 1, 1, 0, 0))
+    step(books, ("crash", 1, 1, 1, 0, -8))
+    step(books, ("risk", 1, 1, 1, 0, 0))
+    script.setting(4, SettingKind.LEVERAGE, 20)
+    script.deposit(4, 10**13)
+    script.fill(1, 4, 500, PRICE * 92 // 100)
+    step(books, ("crash", 1, 1, 1, 0, -16))
+    step(books, ("risk", 1, 1, 1, 0, 0))
+    step(books, ("spread", 1, 1, 1, 0, 0))
+    step(books, ("hour", 1, 1, 1, 0, -9))
+    finish(books)
+    assert {LEG_TAKEOVER, LEG_DELEVERAGE} <= books.kinds
+    assert books.charged > 0, "liquidation fees were paid"
+    assert (books.size(2, 0), books.size(3, 0), books.size(4, 0)) == (0, 0, 0)
+    settle_all(books.chain, books.settled)
+    assert_equal(books.chain, books)
 
 
 def test_the_fixed_run_has_what_it_is_for() -> None:
