@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from engine.common.errors import JournalDamaged
+from engine.common.processes import start_ticks
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.gateway.process import open_epoch
@@ -50,8 +51,6 @@ class Engine:
         publish(self.head, self.writer, self.sent)
 
     def live(self) -> None:
-        from engine.common.processes import start_ticks
-
         self.head.row["pid_started"], self.head.row["pid"] = start_ticks(os.getpid()), os.getpid()
 
     def die(self) -> None:
@@ -148,18 +147,6 @@ def test_while_another_holds_the_journal_it_goes_on_following(tmp_path: Path) ->
     assert standby.machine.state.digest() == folded(FRAMES[:600]).state.digest()
 
 
-def run_for(standby: Standby, stop: threading.Event, done: object) -> None:
-    """Run until `done` holds, at most ten seconds."""
-    thread = threading.Thread(target=standby.run)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not done() and time.monotonic() < deadline:  # type: ignore[operator]
-        time.sleep(0.005)
-    stop.set()
-    thread.join(10)
-    standby.close()
-
-
 def test_it_writes_snapshots_as_the_journal_grows_and_keeps_two(tmp_path: Path) -> None:
     engine = Engine(tmp_path)
     engine.write(500)
@@ -218,9 +205,12 @@ def test_due_by_bytes_or_by_time_if_anything_came(tmp_path: Path) -> None:
 RIVAL = """
 import sys, threading
 from pathlib import Path
+from engine.common.logs import configure
 from engine.common.settings import load
 from engine.standby.process import Standby
-standby = Standby(load(), threading.Event())
+settings = load()
+configure(settings.logs, process="standby")
+standby = Standby(settings, threading.Event())
 standby.catch_up()
 print("ready", flush=True)
 sys.stdin.readline()
