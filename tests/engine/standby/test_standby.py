@@ -76,7 +76,9 @@ def test_it_takes_a_dead_engines_place_at_its_last_complete_group(tmp_path: Path
     taken = standby.run()
     assert isinstance(taken, Taken)
     assert taken.tail.cursor.position == engine.writer.position and taken.tail.epoch == 1
-    assert taken.machine.state.digest() == engine.machine.state.digest() == folded(FRAMES[:700]).state.digest()
+    assert (
+        taken.machine.state.digest() == engine.machine.state.digest() == folded(FRAMES[:700]).state.digest()
+    )
     told = gate_of(FRAMES[:700])
     assert np.array_equal(taken.gate.last_seq, told.last_seq) and np.array_equal(taken.gate.crcs, told.crcs)
     after = open_epoch(Settings(data_dir=tmp_path, engine={"segment_bytes": 1 << 16}), *taken)

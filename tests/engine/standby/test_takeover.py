@@ -75,8 +75,12 @@ def test_kills_under_load_with_resends(tmp_path: Path) -> None:
     run(main)
     journal = tmp_path / "journal"
     assert min(in_flight) > 0, "a kill with nothing in flight shows nothing"
-    assert read_all(journal, 8192)[0].tobytes() == FRAMES.tobytes(), "each frame once, in the order it was sent"
-    assert {s.epoch for s in list_segments(journal)} == {1, 2, 3}, "a standby took over each time, no second engine"
+    assert read_all(journal, 8192)[0].tobytes() == FRAMES.tobytes(), (
+        "each frame once, in the order it was sent"
+    )
+    assert {s.epoch for s in list_segments(journal)} == {1, 2, 3}, (
+        "a standby took over each time, no second engine"
+    )
     for path in list_snapshots(journal):
         state = load_snapshot(path).state
         assert state.digest() == folded(FRAMES[: state.number("ordinal")]).state.digest()

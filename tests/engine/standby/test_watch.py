@@ -60,9 +60,7 @@ def test_alive_then_dead(child: subprocess.Popen[bytes], head: HeadPage) -> None
     watch.close()
 
 
-def test_no_process_or_another_of_that_number_is_dead(
-    child: subprocess.Popen[bytes], head: HeadPage
-) -> None:
+def test_no_process_or_another_of_that_number_is_dead(child: subprocess.Popen[bytes], head: HeadPage) -> None:
     watch = EngineWatch(head, HUNG_NS)
     assert watch.look(0) is Verdict.DEAD
     name(head, child.pid, start_ticks(child.pid) - 1)
