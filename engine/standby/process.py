@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from engine.common.errors import JournalError, JournalLocked
 from engine.common.logs import get_logger
+from engine.common.memory import settle_memory
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from engine.core.apply import Machine
@@ -140,6 +141,7 @@ def follow(settings: Settings) -> Taken | None:
     gc.collect()
     gc.freeze()
     gc.disable()
+    settle_memory()
     notify_ready({"pid": os.getpid(), "position": position})
     taken = standby.run()
     if taken is None:

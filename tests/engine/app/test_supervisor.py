@@ -95,6 +95,62 @@ def test_a_killed_child_is_restarted_with_what_it_learned(
     ]
 
 
+def test_an_heir_takes_the_name_and_a_new_heir_is_started(tmp_path: Path) -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def main() -> None:
+        restarted = asyncio.Event()
+
+        def on_restart(name: str, count: int, info: ReadyInfo) -> None:
+            seen.append((name, count))
+            if name == "standby":
+                restarted.set()
+
+        group = Supervisor(tmp_path, on_restart)
+        await group.start(_spec("engine", SLEEPER))
+        await group.start(_spec("standby", SLEEPER))
+        group.inherit("engine", "standby")
+        pids = [group.pid("engine"), group.pid("standby")]
+        for _ in range(2):
+            restarted.clear()
+            os.kill(group.pid("engine"), signal.SIGKILL)
+            await restarted.wait()
+            pids.append(group.pid("standby"))
+            assert group.pid("engine") == pids[-2], "the heir goes by its name now"
+        assert len(set(pids)) == 4 and all(_gone(pid) for pid in pids[:2])
+        assert (group.restarts("engine"), group.restarts("standby")) == (2, 2)
+
+        # The heir is the first to end: it is started again, and nothing else happens.
+        restarted.clear()
+        os.kill(group.pid("standby"), signal.SIGKILL)
+        await restarted.wait()
+        assert group.pid("engine") == pids[2] and group.restarts("engine") == 2
+        await group.stop()
+        assert _gone(group._children["engine"].process.pid)  # type: ignore[union-attr]
+
+    _run(main())
+    assert seen == [("engine", 1), ("standby", 1), ("engine", 2), ("standby", 2), ("standby", 3)]
+
+
+def test_without_a_living_heir_the_process_itself_is_started_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        await group.start(_spec("engine", SLEEPER))
+        await group.start(_spec("standby", SLEEPER))
+        group.inherit("engine", "standby")
+        first = {name: group.pid(name) for name in ("engine", "standby")}
+        for name in ("standby", "engine"):
+            os.kill(first[name], signal.SIGKILL)
+        while group.restarts("engine") + group.restarts("standby") < 2:
+            await asyncio.sleep(0.01)
+        assert {group.pid(name) for name in first} & set(first.values()) == set()
+        with pytest.raises(ProcessFailed, match="no process relayer"):
+            group.inherit("engine", "relayer")
+        await group.stop()
+
+    _run(main())
+
+
 def test_stop_ends_in_reverse_order_within_two_seconds_though_one_ignores_sigterm(tmp_path: Path) -> None:
     trace = tmp_path / "ended"
     note = (
