@@ -20,6 +20,7 @@ from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
+from engine.journal.segment import make_directory
 from engine.risk.page import RiskPage
 from relayer.chain.rpc import RpcClient
 from relayer.page import RelayerPage
@@ -121,7 +122,7 @@ class Group:
 def claim(data_dir: Path) -> None:
     """Make the directory if need be, and see that no engine uses it. SettingsError, JournalLocked."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(data_dir / "journal")
         JournalLock(data_dir / "journal").release()
     except OSError as error:
         raise SettingsError(

@@ -62,6 +62,10 @@ def slot(field: str) -> int:
 ACK_US, SYNC_US = slot("ack_us_0"), slot("sync_us_0")
 
 
+def _unusable(path: Path, error: OSError) -> JournalError:
+    return JournalError(f"{path}: cannot be used: {error.strerror}", path=str(path))
+
+
 class HeadPage:
     """The mapped page. `row` is its one record; `words` the same as 64-bit integers, for who writes often.
 
@@ -74,12 +78,18 @@ class HeadPage:
             fd = os.open(path, flags, 0o600)
         except FileNotFoundError as error:
             raise JournalError(f"{path}: no engine has run here yet", path=str(path)) from error
+        except OSError as error:
+            raise _unusable(path, error) from error
         try:
             if os.fstat(fd).st_size != PAGE_BYTES:
                 if not create:
                     raise JournalError(f"{path}: not a head page", path=str(path))
+                # Written, not reserved: storing into a hole on a full disk would end the process by a signal.
+                os.pwrite(fd, bytes(PAGE_BYTES), 0)
                 os.ftruncate(fd, PAGE_BYTES)
             self._map = mmap.mmap(fd, PAGE_BYTES)
+        except OSError as error:
+            raise _unusable(path, error) from error
         finally:
             os.close(fd)
         self.row = np.frombuffer(self._map, HEAD, 1)[0]

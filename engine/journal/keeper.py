@@ -12,7 +12,7 @@ from engine.common.errors import JournalFull
 from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
-from engine.journal.segment import sync_directory, write_zeros
+from engine.journal.segment import disk_error, sync_directory, write_zeros
 from engine.journal.writer import SPARE_DIR
 
 AHEAD = 2
@@ -27,8 +27,8 @@ def top_up(
 ) -> int:
     """Make prezeroed segments until `ahead` of them are ready; returns how many it made.
 
-    A segment has its final name only when it is wholly written and synced. JournalFull: no room.
-    pause: between slices, see `write_zeros`; the first one of none is made without.
+    A segment has its final name only when it is wholly written and synced. JournalFull: no room. SyncFailed: the
+    disk fails. pause: between slices, see `write_zeros`; the first one of none is made without.
     """
     spare = directory / SPARE_DIR
     spare.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,8 +39,11 @@ def top_up(
         part = spare / f"{number:016d}.part"
         if not write_zeros(part, segment_bytes, pause if ready or made else None):
             break
-        part.rename(part.with_suffix(".ready"))
-        sync_directory(spare)
+        try:
+            part.rename(part.with_suffix(".ready"))
+            sync_directory(spare)
+        except OSError as error:
+            raise disk_error(f"{part}: cannot be made ready", error) from error
         made += 1
         number += 1
     return made

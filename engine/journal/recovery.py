@@ -32,8 +32,13 @@ class JournalLock:
     """Holds the journal for this process; the second engine is refused. Freed when the process ends."""
 
     def __init__(self, directory: Path) -> None:
-        make_directory(directory)
-        self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            make_directory(directory)
+            self._fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise JournalError(
+                f"{directory}: cannot be used: {error.strerror}", path=str(directory)
+            ) from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

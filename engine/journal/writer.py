@@ -11,7 +11,14 @@ import numpy as np
 from engine.common.errors import JournalFull, SyncFailed
 from engine.journal.head import HeadPage, slot
 from engine.journal.recovery import Tail
-from engine.journal.segment import empty_group, segment_path, start_writing, sync_directory, write_zeros
+from engine.journal.segment import (
+    disk_error,
+    empty_group,
+    segment_path,
+    start_writing,
+    sync_directory,
+    write_zeros,
+)
 from kernels.crc32c import words_of
 from kernels.frames import FRAME, FRAME_BYTES
 from kernels.groups import close_group
@@ -59,7 +66,7 @@ class JournalWriter:
         """Write `frames[:count]` as one group and sync it. Returns the position behind it.
 
         witness: of the books before this group. SyncFailed: what is on disk is unknown, the process must end.
-        JournalFull: nothing was written, the frames may be offered again later.
+        JournalFull: nothing of it counts, the frames may be offered again later.
         """
         self.write(count, time_ns, witness)
         self.sync()
@@ -74,7 +81,7 @@ class JournalWriter:
             self._open_segment(time_ns, witness)
         chain = int(close_group(self._words, count, self.position, self.epoch, time_ns, self.chain, witness))
         size, offset = (count + 1) * FRAME_BYTES, (self.position - self._first) * FRAME_BYTES
-        self._write(self._bytes[:size], offset)
+        _write(self._fd, self._bytes[:size], offset)
         start_writing(self._fd, offset, size)
         self.chain = chain
         self.position += count + 1
@@ -85,7 +92,7 @@ class JournalWriter:
         try:
             os.fdatasync(self._fd)
         except OSError as error:
-            raise _failed(error) from error
+            raise SyncFailed(f"journal sync failed, the engine ends: {error.strerror}") from error
         self.last_sync_ns = time.perf_counter_ns() - began
         self.sync_ns += self.last_sync_ns
 
@@ -95,27 +102,24 @@ class JournalWriter:
             os.close(self._fd)
             self._fd = -1
 
-    def _write(self, data: memoryview, offset: int) -> None:
-        try:
-            done = 0
-            while done < len(data):
-                done += os.pwrite(self._fd, data[done:], offset + done)
-        except OSError as error:
-            raise _failed(error) from error
-
     def _open_segment(self, time_ns: int, witness: int) -> None:
+        """Go on in a new segment. JournalFull leaves the writer as it was."""
         path = segment_path(self.directory, self.epoch, self.position)
         self._take_spare(path)
-        self.close()
-        try:
-            self._fd = os.open(path, os.O_RDWR)
-        except OSError as error:
-            raise SyncFailed(f"{path}: cannot be opened again, the engine ends: {error.strerror}") from error
-        self._first = self.position
         header = empty_group(
             position=self.position, epoch=self.epoch, time_ns=time_ns, chain=self.chain, witness=witness
         )
-        self._write(header.view(np.uint8).data, 0)
+        try:
+            fd = os.open(path, os.O_RDWR)
+        except OSError as error:
+            raise SyncFailed(f"{path}: cannot be opened again, the engine ends: {error.strerror}") from error
+        try:
+            _write(fd, header.view(np.uint8).data, 0)
+        except JournalFull:
+            os.close(fd)
+            raise
+        self.close()
+        self._fd, self._first = fd, self.position
         self.sync()
         try:
             sync_directory(self.directory)
@@ -125,20 +129,26 @@ class JournalWriter:
 
     def _take_spare(self, path: Path) -> None:
         """Move a prezeroed segment into place, or write one now."""
-        for spare in sorted((self.directory / SPARE_DIR).glob("*.ready")):
-            if spare.stat().st_size == self._segment_bytes:
-                spare.rename(path)
-                return
-        temporary = path.with_suffix(".new")
         try:
+            for spare in sorted((self.directory / SPARE_DIR).glob("*.ready")):
+                if spare.stat().st_size == self._segment_bytes:
+                    spare.rename(path)
+                    return
+            temporary = path.with_suffix(".new")
             write_zeros(temporary, self._segment_bytes)
             temporary.rename(path)
         except OSError as error:
-            raise JournalFull(f"{path}: cannot open a new segment: {error.strerror}") from error
+            raise disk_error(f"{path}: cannot open a new segment", error) from error
 
 
-def _failed(error: OSError) -> SyncFailed:
-    return SyncFailed(f"journal write or sync failed, the engine ends: {error.strerror}")
+def _write(fd: int, data: memoryview, offset: int) -> None:
+    """All of `data` at `offset`. JournalFull: no room; what part was written is written over by the next try."""
+    try:
+        done = 0
+        while done < len(data):
+            done += os.pwrite(fd, data[done:], offset + done)
+    except OSError as error:
+        raise disk_error("journal write failed", error) from error
 
 
 def publish(head: HeadPage, writer: JournalWriter, ordinal: int) -> None:

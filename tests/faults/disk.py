@@ -48,15 +48,16 @@ class Record(NamedTuple):
     offset: int
 
 
-def read_log(path: Path) -> list[Record]:
-    """Everything recorded, in order."""
+def read_log(path: Path, *, failed: bool = False) -> list[Record]:
+    """Everything recorded, in order; calls that came back with an error only if asked for."""
     raw, at, out = path.read_bytes(), 0, []
     while at < len(raw):
-        kind, path_bytes, path2_bytes, data_bytes, offset, _ = _RECORD.unpack_from(raw, at)
+        kind, path_bytes, path2_bytes, data_bytes, offset, result = _RECORD.unpack_from(raw, at)
         at += _RECORD.size
         name, other = raw[at : at + path_bytes], raw[at + path_bytes : at + path_bytes + path2_bytes]
         at += path_bytes + path2_bytes
-        out.append(Record(Kind(kind), name.decode(), other.decode(), raw[at : at + data_bytes], offset))
+        if result >= 0 or failed:
+            out.append(Record(Kind(kind), name.decode(), other.decode(), raw[at : at + data_bytes], offset))
         at += data_bytes
     return out
 

@@ -83,7 +83,12 @@ def finish(nursery: Nursery, settings: Settings, driver: Driver, judge: Judge) -
     assert first.ordinal == driver.sent
     judge.check(first)
     driver.run()
+    check_end(driver, judge)
+    return engine
+
+
+def check_end(driver: Driver, judge: Judge) -> None:
+    """All frames are booked, once, and the state is the model's."""
     last = driver.status()
     assert last.ordinal == len(judge.frames), "a frame was lost or booked twice"
     judge.check(last)
-    return engine

@@ -63,6 +63,10 @@ class Child(NamedTuple):
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def ended(self) -> bool:
+        """Whether it has."""
+        return bool(select.select([self.pidfd], [], [], 0)[0])
+
     def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """Its exit status, or less the signal that ended it. TimeoutError."""
         if not select.select([self.pidfd], [], [], timeout_s)[0]:
@@ -205,7 +209,7 @@ def _child(request: Mapping[str, Any], ready_fd: int, parent_pid: int) -> None:
             PLANTS[request["plant"]]()
         from engine.app import cli
 
-        status = cli.execute(["--debug", request["run"]])
+        status = cli.execute([request["run"]])
         sys.stderr.flush()
     finally:
         os._exit(status)

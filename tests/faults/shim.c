@@ -164,7 +164,7 @@ static int sync_with(int fd, long call) {
     int counts = path_of(fd, path), what = counts ? turn(SYNC) : NOTHING;
     if (what == ERROR) return -1;
     int n = (int)syscall(call, fd);
-    if (counts && n == 0) note(SYNC, path, NULL, NULL, 0, 0, 0);
+    if (counts) note(SYNC, path, NULL, NULL, 0, 0, n);
     if (what == AFTER) end();
     return n;
 }
@@ -177,7 +177,7 @@ static int rename_at(int from_dir, const char *from, int to_dir, const char *to,
     int counts = full(from, path) && full(to, path2), what = counts ? turn(RENAME) : NOTHING;
     if (what == ERROR) return -1;
     int n = (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
-    if (counts && n == 0) note(RENAME, path, path2, NULL, 0, 0, 0);
+    if (counts) note(RENAME, path, path2, NULL, 0, 0, n);
     if (what == AFTER) end();
     return n;
 }
@@ -190,7 +190,7 @@ static int truncate_fd(int fd, off_t size) {
     int counts = path_of(fd, path), what = counts ? turn(TRUNCATE) : NOTHING;
     if (what == ERROR) return -1;
     int n = (int)syscall(SYS_ftruncate, fd, size);
-    if (counts && n == 0) note(TRUNCATE, path, NULL, NULL, 0, size, 0);
+    if (counts) note(TRUNCATE, path, NULL, NULL, 0, size, n);
     if (what == AFTER) end();
     return n;
 }
@@ -203,7 +203,7 @@ static int open_with(int at_dir, const char *name, int flags, mode_t mode) {
     int makes = (flags & (O_CREAT | O_TRUNC)) && full(name, path), what = makes ? turn(CREATE) : NOTHING;
     if (what == ERROR) return -1;
     int fd = (int)syscall(SYS_openat, at_dir, name, flags, mode);
-    if (makes && fd >= 0) note(CREATE, path, NULL, NULL, 0, (flags & O_TRUNC) != 0, 0);
+    if (makes) note(CREATE, path, NULL, NULL, 0, (flags & O_TRUNC) != 0, fd < 0 ? fd : 0);
     if (what == AFTER) end();
     return fd;
 }
@@ -234,7 +234,7 @@ int mkdir(const char *name, mode_t mode) {
     int counts = full(name, path), what = counts ? turn(MKDIR) : NOTHING;
     if (what == ERROR) return -1;
     int n = (int)syscall(SYS_mkdirat, AT_FDCWD, name, mode);
-    if (counts && n == 0) note(MKDIR, path, NULL, NULL, 0, 0, 0);
+    if (counts) note(MKDIR, path, NULL, NULL, 0, 0, n);
     if (what == AFTER) end();
     return n;
 }
@@ -244,7 +244,7 @@ int unlink(const char *name) {
     int counts = full(name, path), what = counts ? turn(UNLINK) : NOTHING;
     if (what == ERROR) return -1;
     int n = (int)syscall(SYS_unlinkat, AT_FDCWD, name, 0);
-    if (counts && n == 0) note(UNLINK, path, NULL, NULL, 0, 0, 0);
+    if (counts) note(UNLINK, path, NULL, NULL, 0, 0, n);
     if (what == AFTER) end();
     return n;
 }
