@@ -22,6 +22,8 @@ from kernels import frames as f
 from kernels.frames import Source, Template
 
 LINE_BYTES_MAX = 65_536
+MARK_MISSING_E6 = -(1 << 62)
+"""In what an account may still use: unknown, for want of a mark. Told as null."""
 _FIELD = re.compile(r"`\$\.(\w+)|field `(\w+)`")
 _SOURCES = {
     t.Fill: Source.MATCHING, t.Account: Source.MATCHING, t.Setting: Source.API, t.Observation: Source.FEEDS,
@@ -273,7 +275,7 @@ def output_object(row: np.void, books: Directory) -> dict[str, Any]:
     for name in (row.dtype.names or ())[5:-4]:
         value = int(row[name])
         if name.endswith("_e6"):
-            said[name.removesuffix("_e6")] = decimal_text(value, 6)
+            said[name.removesuffix("_e6")] = None if value == MARK_MISSING_E6 else decimal_text(value, 6)
         elif name in ("price", "size") and scale is not None:
             decimals = scale.lot_exp if name == "size" else scale.price_exp - scale.lot_exp
             said[name] = decimal_text(value, decimals)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from engine.common.errors import JournalFull
 from engine.gateway.client import EngineClient
@@ -19,65 +17,25 @@ from kernels import frames as f
 from kernels.admission import HISTORY, UNKNOWN
 from kernels.crc32c import crc32c
 from kernels.frames import FRAME, Fault, Source, Template
-from tests.engine.gateway.running import PATIENCE_S, SOURCES, Running, hello, run, running, settings_for
-from tests.engine.journal.material import flow, folded
-
-Frames = NDArray[np.void]
-C = Path(__file__).resolve().parents[3] / "engine" / "gateway" / "c"
-WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c99", "-O2"]
-
-FLOW = flow()
-FIRST_FILL = int(np.flatnonzero(FLOW["template"] == Template.FILL)[0])
-OPENING, FILLS = FLOW[:FIRST_FILL], FLOW[FLOW["template"] == Template.FILL].view(f.FILL)
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `example` and `c_peer`, compiled without a warning."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler here: the C header and example are not checked")
-    where = tmp_path_factory.mktemp("c")
-    for source in (C / "example.c", Path(__file__).with_name("c_peer.c")):
-        command = [compiler, *WARNINGS, "-I", str(C), "-o", str(where / source.stem), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
-    return where
-
-
-async def ran(program: Path, *arguments: object, given: bytes = b"") -> tuple[int, list[str]]:
-    """(exit status, lines of stdout)."""
-    child = await asyncio.create_subprocess_exec(
-        program, *map(str, arguments), stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    try:
-        out, _ = await asyncio.wait_for(child.communicate(given), PATIENCE_S)
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    assert child.returncode is not None
-    return child.returncode, out.decode().splitlines()
+from tests.engine.gateway.c_material import (
+    FILLS,
+    HELLO,
+    OPENING,
+    PROVOKED,
+    Frames,
+    csv,
+    fill,
+    open_books,
+    ran,
+)
+from tests.engine.gateway.running import PATIENCE_S, run, running, settings_for
+from tests.engine.journal.material import folded
 
 
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def csv(fills: Frames) -> bytes:
-    columns = ("market", "time_ns", "trade_id", "price", "size", "maker", "taker")
-    return b"".join(b",".join(b"%d" % row[name] for name in columns) + b"\n" for row in fills)
-
-
-async def open_books(r: Running) -> None:
-    """Parameters, accounts and deposits, by the Python client."""
-    client = EngineClient(r.settings.engine.socket, SOURCES, last_output=NO_OUTPUTS)
-    await client.connect()
-    await client.send(OPENING)
-    await client.drain()
-    await client.close()
 
 
 def test_every_encoder_makes_the_bytes_that_python_makes(programs: Path) -> None:
@@ -218,34 +176,6 @@ def test_bad_input_and_no_engine_are_told(programs: Path, tmp_path: Path) -> Non
             assert status == 1 and "the log begins at" in said[-1]
 
     run(main)
-
-
-def fill(seq: int, **fields: int) -> bytes:
-    frame = f.new_frames(Template.FILL, 1, source=Source.MATCHING, first_seq=seq)
-    for name, value in {"market": 99, **fields}.items():
-        frame[name] = value
-    return sealed(frame)
-
-
-def broken(data: bytes) -> bytes:
-    return data[:20] + bytes([data[20] ^ 1]) + data[21:]
-
-
-HELLO = hello(Source.MATCHING, last_output=NO_OUTPUTS)
-PROVOKED: dict[Fault, tuple[bytes, str]] = {
-    Fault.BAD_CRC: (HELLO + broken(fill(1)), "FAULT BAD_CRC 1 1"),
-    Fault.WRONG_SCHEMA: (HELLO + fill(1, version=2), "FAULT WRONG_SCHEMA 1 1"),
-    Fault.UNKNOWN_TEMPLATE: (HELLO + fill(1, template=33), "FAULT UNKNOWN_TEMPLATE 1 1"),
-    Fault.SPARE_NOT_ZERO: (HELLO + fill(1, flags=1), "FAULT SPARE_NOT_ZERO 1 1"),
-    Fault.GAP: (HELLO + fill(1) + fill(3), "FAULT GAP 3 2"),
-    Fault.CONFLICT: (HELLO + fill(1) + fill(1, price=7), "FAULT CONFLICT 1 2"),
-    Fault.DUPLICATE_UNVERIFIED: (HELLO + fill(1) + fill(2), "FAULT DUPLICATE_UNVERIFIED 1 2"),
-    Fault.NO_HELLO: (fill(1), "FAULT NO_HELLO 1 1"),
-    Fault.SOURCE_TAKEN: (HELLO, "FAULT SOURCE_TAKEN 0 0"),
-    Fault.LOST_DATA: (hello(Source.MATCHING, acked=9), "FAULT LOST_DATA 9 0"),
-    Fault.JOURNAL_FULL: (HELLO + fill(1), "FAULT JOURNAL_FULL 0 0"),
-    Fault.SOURCE_FORBIDDEN: (hello(Source.ENGINE), "FAULT SOURCE_FORBIDDEN 0 0"),
-}
 
 
 @pytest.mark.parametrize("why", [fault for fault in Fault if fault is not Fault.NONE], ids=lambda w: w.name)

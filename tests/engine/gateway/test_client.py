@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.common.errors import ConnectionLost, LostData, TransportFault
-from engine.gateway.client import EngineClient
+from engine.gateway.client import EngineClient, typed
 from engine.gateway.session import ack_frame, fault_frame, sealed
 from kernels import frames as f
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, Template
@@ -329,5 +329,147 @@ def test_hints_are_forgotten_with_the_engine_that_had_not_acked_them() -> None:
             await until(lambda: len(fake.frames()) == 1)
             assert fake.frames()["seq"].tolist() == [2]
             await client.close()
+
+    run(main)
+
+
+def test_an_address_of_host_and_port_is_tcp() -> None:
+    async def main() -> None:
+        fake = FakeEngine()
+        server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with EngineClient(f"127.0.0.1:{port}", [Source.MATCHING]) as client:
+            assert client.next_seq(Source.MATCHING) == 1
+            await client.send(fills(1, 3))
+            await until(lambda: len(fake.frames()) == 3)
+            assert client.next_seq(Source.MATCHING) == 4
+        server.close()
+
+    run(main)
+
+
+def test_what_arrives_damaged_is_not_believed() -> None:
+    """Nothing from the first bad frame on counts; a new connection asks again."""
+
+    async def main() -> None:
+        async with engine() as (fake, path):
+            seen: list[int] = []
+            client = EngineClient(path, [Source.MATCHING], on_output=lambda row: seen.append(int(row["seq"])))
+            await client.connect()
+            bad = bytearray(output(2))
+            bad[20] ^= 1
+            fake.say(output(1) + bytes(bad) + output(3))
+            await until(lambda: seen == [1])
+            await asyncio.sleep(0.02)
+            await client.keep(always=True)
+            assert len(fake.lives) == 2 and int(fake.hellos[-1]["last_output"]) == 1
+            fake.say(output(2) + output(3))
+            await until(lambda: seen == [1, 2, 3])
+            await client.close()
+
+    run(main)
+
+
+def test_outputs_told_twice_in_one_piece_are_taken_once() -> None:
+    async def main() -> None:
+        async with engine() as (fake, path):
+            seen: list[int] = []
+            client = EngineClient(path, [Source.MATCHING], on_output=lambda row: seen.append(int(row["seq"])))
+            await client.connect()
+            fake.say(output(1) + output(2) + output(1) + output(2) + output(3))
+            await until(lambda: len(seen) >= 3)
+            assert seen == [1, 2, 3] and client.last_output == 3
+            await client.close()
+
+    run(main)
+
+
+def test_a_disk_that_stays_full_is_not_hammered() -> None:
+    """Every connection is refused at once; the pauses between them grow."""
+
+    async def main() -> None:
+        async with engine() as (fake, path):
+            client = EngineClient(path, [Source.MATCHING])
+            await client.connect()
+            await client.send(fills(1, 3))
+            full = True
+
+            async def refuse() -> None:
+                refused = 0
+                while full:
+                    if len(fake.lives) > refused and len(fake.frames()) == 3:
+                        refused = len(fake.lives)
+                        fake.say(fault_frame(Fault.JOURNAL_FULL, 0, 0, 0))
+                        fake.hang_up()
+                    await asyncio.sleep(0.001)
+
+            refusing = asyncio.ensure_future(refuse())
+            draining = asyncio.ensure_future(client.drain())
+            await asyncio.sleep(0.6)
+            full = False
+            await refusing
+            assert 3 <= len(fake.lives) <= 30
+            fake.last[Source.MATCHING] = 3
+            if fake.writer is not None:
+                fake.hang_up()
+            await asyncio.wait_for(draining, 5)
+            await client.close()
+
+    run(main)
+
+
+def test_acks_and_faults_are_told_to_whoever_asks() -> None:
+    async def main() -> None:
+        async with engine() as (fake, path):
+            acks: list[tuple[Source, int]] = []
+            faults: list[int] = []
+            client = EngineClient(
+                path,
+                [Source.MATCHING],
+                on_ack=lambda source, seq: acks.append((source, seq)),
+                on_fault=lambda row: faults.append(int(typed(row)["code"])),
+            )
+            await client.connect()
+            await client.send(fills(1, 5))
+            await until(lambda: len(fake.frames()) == 5)
+            fake.ack(3)
+            fake.ack(3)
+            fake.say(fault_frame(Fault.DUPLICATE_UNVERIFIED, Source.MATCHING, 1, 4))
+            fake.ack(5)
+            await client.drain()
+            assert acks == [(Source.MATCHING, 3), (Source.MATCHING, 5)]
+            assert faults == [Fault.DUPLICATE_UNVERIFIED]
+            await client.close()
+
+    run(main)
+
+
+def test_a_resend_of_what_is_acked_holds_nothing_up() -> None:
+    """The engine says nothing to it, so nothing is waited for; `answered` waits for the next welcome instead."""
+
+    async def main() -> None:
+        async with engine() as (fake, path):
+            client = EngineClient(path, [Source.MATCHING])
+            await client.connect()
+            await client.send(fills(1, 2))
+            await until(lambda: len(fake.frames()) == 2)
+            fake.ack(2)
+            await client.drain()
+            await client.send(fills(1, 2))
+            await asyncio.wait_for(client.drain(), 1)
+            await asyncio.wait_for(client.answered(), 5)
+            assert len(fake.frames()) == 4 and len(fake.hellos) == 2
+            await client.close()
+
+    run(main)
+
+
+def test_a_source_that_stays_taken_is_named() -> None:
+    async def main() -> None:
+        async with engine() as (fake, path):
+            fake.refuse = Fault.SOURCE_TAKEN
+            client = EngineClient(path, [Source.MATCHING], patience_s=0.2)
+            with pytest.raises(ConnectionLost, match="the engine says source_taken"):
+                await client.connect()
 
     run(main)

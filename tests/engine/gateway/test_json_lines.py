@@ -236,3 +236,5 @@ def test_outputs_are_told_in_names_and_units() -> None:
     equity = output_object(output(Template.ACCOUNT_STATE, equity_e6=-1_500_000), Names())
     assert equity["equity"] == "-1.5"
     assert output_object(output(Template.REFUSAL, reason=999), Names())["reason"] == 999
+    free = output_object(output(Template.FREE_COLLATERAL, taker_free_e6=-(1 << 62), maker_free_e6=5), Names())
+    assert (free["taker_free"], free["maker_free"]) == (None, "0.000005")

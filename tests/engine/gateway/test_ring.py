@@ -22,6 +22,7 @@ from engine.gateway.ring import CONTROL_BYTES, EngineEnd, ProducerEnd
 from engine.gateway.session import NO_OUTPUTS
 from kernels import frames as f
 from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, Template
+from tests.engine.gateway.c_material import FILLS, FLOW, OPENING, PROVOKED, C, csv, open_books, ran
 from tests.engine.gateway.running import (
     SOURCES,
     Running,
@@ -32,11 +33,9 @@ from tests.engine.gateway.running import (
     settings_for,
     until,
 )
-from tests.engine.gateway.test_c import FILLS, FLOW, OPENING, PROVOKED, C, csv, open_books, programs, ran
 from tests.engine.journal.material import folded
 
 ROOT = Path(__file__).resolve().parents[3]
-__all__ = ["programs"]  # a fixture
 NOT_BY_BYTES = {Fault.SOURCE_TAKEN, Fault.JOURNAL_FULL, Fault.DUPLICATE_UNVERIFIED}
 
 
@@ -184,21 +183,6 @@ def test_the_same_frames_lead_to_the_same_digest(
 
 def test_a_c_producer_leads_to_the_same_digest(programs: Path, tmp_path: Path) -> None:
     compiled = programs / "ring_example"
-    source = str(C / "ring_example.c")
-    command = [
-        "cc",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-pedantic",
-        "-std=c99",
-        "-O2",
-        "-o",
-        str(compiled),
-        source,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
 
     async def main() -> None:
         async with running(ring_settings(tmp_path)) as r:
