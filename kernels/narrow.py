@@ -19,6 +19,8 @@ RATE_ONE = 1_000_000_000_000
 _MEGA = 1_000_000
 SHORT = 1 << 61
 """Numerators in -SHORT..SHORT-1 are divided by multiplication."""
+FEE_ROOM = (1 << 63) - 1_000_000_000
+"""What a fee's product may be, so that it can be rounded up before it is divided by 1e9."""
 _I64 = types.int64
 _T2 = types.UniTuple(types.int64, 2)
 
@@ -43,27 +45,6 @@ def mul_add_fits(typingctx, a, b, c):  # type: ignore[no-untyped-def]
         out = ir.Constant(ir.ArrayType(i64, 2), ir.Undefined)
         out = builder.insert_value(out, builder.select(lost, zero, builder.extract_value(total, 0)), 0)
         return builder.insert_value(out, builder.zext(builder.not_(lost), i64), 1)
-
-    return _T2(_I64, _I64, _I64), codegen
-
-
-def _plain_mul_add_wraps(a: int, b: int, c: int) -> tuple[int, int]:
-    value, fits = _plain_mul_add_fits(a, b, c)
-    wrapped = division.signed((int(a) * int(b) + int(c)) & ((1 << 64) - 1))
-    return (value, 0) if fits else (wrapped, -1)
-
-
-@primitive(_plain_mul_add_wraps)
-def mul_add_wraps(typingctx, a, b, c):  # type: ignore[no-untyped-def]
-    """(a*b + c modulo 2**64, 0 if that is a*b + c, else -1)."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        product = builder.smul_with_overflow(args[0], args[1])
-        total = builder.sadd_with_overflow(builder.extract_value(product, 0), args[2])
-        lost = builder.or_(builder.extract_value(product, 1), builder.extract_value(total, 1))
-        return division.emit_pack(
-            builder, [builder.extract_value(total, 0), builder.sext(lost, ir.IntType(64))]
-        )
 
     return _T2(_I64, _I64, _I64), codegen
 
@@ -221,12 +202,17 @@ def divmod_floor(a: int, b: int, c: int, divisor: int) -> tuple[int, int, int]:
 
 
 @kernel
-def index_quotes(markets: Rows, quote_by: Words) -> None:
+def index_quotes(markets: Rows, tiers: Rows, quote_by: Words) -> None:
     """Write for each market: `magic_of` its quote_div, the largest |size| whose price * size * quote_mul is
-    below 2**58 at any mark, 0. markets: MARKET[n]; quote_by: int64[n, 4]. Derived from parameters.
+    below 2**58 at any mark, the largest quote whose product with the fee rate of any tier is at most FEE_ROOM.
+
+    markets: MARKET[n]; tiers: TIER[k]; quote_by: int64[n, 4]. Derived from parameters.
     """
+    rate = 1
+    for k in range(len(tiers)):
+        rate = max(rate, max(abs(tiers[k]["taker_e9"]), abs(tiers[k]["maker_e9"])))
     for m in range(len(markets)):
         divisor, factor = max(markets[m]["quote_div"], 1), max(markets[m]["quote_mul"], 1)
         quote_by[m, 0], quote_by[m, 1] = magic_of(divisor)
         quote_by[m, 2] = min(markets[m]["size_max"], (1 << 57) // (PRICE_MAX * factor))
-        quote_by[m, 3] = 0
+        quote_by[m, 3] = FEE_ROOM // rate

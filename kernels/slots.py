@@ -18,7 +18,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from kernels.jit import kernel, primitive
-from kernels.types import Rows, Words, at, wide
+from kernels.types import Record, Rows, Words, at, wide
 
 EMPTY = -1
 NEAR_BITS = 5
@@ -81,6 +81,20 @@ def find_position(table: Words, positions: Rows, account: int, market: int) -> i
             if wide(positions[slot]["account"]) == account and wide(positions[slot]["market"]) == market:
                 return slot
         spot = (spot + 1) & mask
+
+
+def _plain_holder_of(position: Record) -> int:
+    return int.from_bytes(position.tobytes()[:8], "little", signed=True)
+
+
+@primitive(_plain_holder_of)
+def holder_of(typingctx, position):  # type: ignore[no-untyped-def]
+    """The first word of a POSITION: account | market << 32, and above that mode and flags, zero of a plain one."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return builder.load(builder.bitcast(args[0], ir.IntType(64).as_pointer()))
+
+    return types.int64(position), codegen
 
 
 @kernel

@@ -23,9 +23,9 @@ from kernels.crc32c import crc_of_words, crc_word
 from kernels.frames import Template
 from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_CROSS, LEG_MAKER, LEG_TAKER, PRICE_MAX, PRICE_MIN
-from kernels.narrow import mul_add_wraps, quotient_by, quotient_of, share_by
+from kernels.narrow import quotient_by, quotient_of, share_by
 from kernels.prefetch import prefetch
-from kernels.slots import EMPTY, find_position, near_position
+from kernels.slots import EMPTY, find_position, holder_of, near_position
 from kernels.types import Record, Words, at, wide
 
 _FILL = int(Template.FILL)
@@ -100,7 +100,8 @@ def is_plain_frame(books: Books, fill: Record) -> int:
     market, maker, taker = books.markets[at(m)], wide(fill["maker"]), wide(fill["taker"])
     if market["active"] == 0 or fill["seq"] != books.sources[source]["last_seq"] + 1:
         return 0
-    if min(maker, taker) < 1 or max(maker, taker) >= meta["accounts"] or maker == taker:
+    people = at(meta["accounts"] - 1)
+    if at(maker - 1) >= people or at(taker - 1) >= people or maker == taker:
         return 0
     size, price, largest = fill["size"], fill["price"], books.quote_by[at(m), 2]
     # Not by abs(size): that of the least int64 is negative.
@@ -112,9 +113,8 @@ def is_plain_frame(books: Books, fill: Record) -> int:
 @kernel
 def is_plain_position(position: Record, account: int, market: int, index_e6: int) -> int:
     """1 if the position is the account's in the market, isolated, and funding is settled on it."""
-    own = wide(position["account"]) == account and wide(position["market"]) == market
-    plain = wide(position["mode"]) | wide(position["flags"])
-    return 1 if own and plain == 0 and position["idx"] == index_e6 else 0
+    own = holder_of(position) == account | (market << 32)
+    return 1 if own and position["idx"] == index_e6 else 0
 
 
 @kernel
@@ -148,11 +148,13 @@ def plan_side(
     worth = q if size >= 0 else -notional
     opens = old == 0 or (old ^ dsize) >= 0
     less = abs(dsize) <= abs(old)
+    # -1 where it only shrinks, else 0: nobody can guess which, so no jump is made of it.
+    shrinks = ((old ^ dsize) & (abs(dsize) - abs(old) - 1)) >> 63
 
     leverage = wide(position["leverage"])
     asked = books.initial_at[at(leverage if leverage > 0 else market["leverage_default"])]
     short = share_by(notional, asked[0], asked[1]) - (cash + worth)
-    transfer = max(0, min(short, free)) if opens or not less else 0
+    transfer = max(0, min(short, free)) & ~shrinks
     transfer = transfer if size != 0 else -cash
     doubt = cash if size == 0 else (asked[2] - notional) >> 63
     # Of the cash before the transfer, which could lift a hopeless one among the plain, never past 2 * SNUG.
@@ -247,9 +249,9 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     maker_e9 = books.tiers[at(wide(account0["tier"]))]["maker_e9"]
     taker_e9 = books.tiers[at(wide(account1["tier"]))]["taker_e9"]
     quote = plain_quote(size, price * market["quote_mul"], market["quote_div"], by)
-    fee0, lost0 = mul_add_wraps(quote, maker_e9, FEE_ONE - 1)
-    fee1, lost1 = mul_add_wraps(quote, taker_e9, FEE_ONE - 1)
-    fee0, fee1 = fee0 // FEE_ONE, fee1 // FEE_ONE
+    if quote > by[3]:
+        return 0
+    fee0, fee1 = (quote * maker_e9 + FEE_ONE - 1) // FEE_ONE, (quote * taker_e9 + FEE_ONE - 1) // FEE_ONE
     signed = quote if size > 0 else -quote
     lot = (mark if mark > 0 else price) * market["quote_mul"]
     side0 = plan_side(books, position0, account0["free_e6"], market, -size, -signed, fee0, lot, by)
@@ -262,7 +264,7 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     sum_cash, moved_in = market["sum_cash"] + moved, market["moved_in"] + moved
     market_fees, house = market["fees_e6"] + fees, meta["house_e6"] + fees
     open_interest = market["open_interest"] + opened
-    doubt = side0.doubt | side1.doubt | lost0 | lost1
+    doubt = side0.doubt | side1.doubt
     doubt |= snug(sum_cash) | snug(moved_in) | snug(market_fees) | snug(house) | snug(open_interest)
     if doubt >> SNUG_BITS != 0 or off_band(price, mark, market["band_e6"]) == 1:
         return 0

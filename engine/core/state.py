@@ -118,7 +118,7 @@ class State:
     def derive(self) -> None:
         """Take anew what is derived from parameters."""
         margin.index_initial(self.books.tiers, self.books.initial_at)
-        narrow.index_quotes(self.books.markets, self.books.quote_by)
+        narrow.index_quotes(self.books.markets, self.books.tiers, self.books.quote_by)
 
     def reserve(self, frames: int) -> None:
         """Make room for whatever `frames` more frames can add: an account each, two positions each."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kernels import narrow
 from kernels.jit import kernel
-from kernels.layouts import MARKET, PRICE_MAX
+from kernels.layouts import MARKET, PRICE_MAX, TIER
 from tests.kernels import twins
 from tests.kernels.entries import divisors, int64s, run
 from tests.kernels.twins import I64_MAX, I64_MIN, ONE_E12, Scale
@@ -27,18 +27,6 @@ def mul_add_fits(a: int, b: int, c: int) -> tuple[int, int]:
 def test_products_that_fit(a: int, b: int, c: int) -> None:
     fits = twins.fits(a * b) and twins.fits(a * b + c)
     assert run(mul_add_fits, a, b, c) == ((a * b + c, 1) if fits else (0, 0))
-
-
-@kernel
-def mul_add_wraps(a: int, b: int, c: int) -> tuple[int, int]:
-    return narrow.mul_add_wraps(a, b, c)
-
-
-@given(int64s, int64s, int64s)
-def test_products_that_wrap_are_told(a: int, b: int, c: int) -> None:
-    fits = twins.fits(a * b) and twins.fits(a * b + c)
-    wrapped = (a * b + c + 2**63) % 2**64 - 2**63
-    assert run(mul_add_wraps, a, b, c) == (wrapped, 0 if fits else -1)
 
 
 @kernel
@@ -81,15 +69,21 @@ def test_quotient_by(value: int, divisor: int) -> None:
     assert run(narrow.quotient_by, value, divisor, magic, shift) == divmod(value, divisor)
 
 
-@given(st.integers(0, 11), st.integers(1, 2**38), st.integers(0, 3))
-def test_index_quotes(price_exp: int, size_max: int, m: int) -> None:
-    """The largest size that the short way takes is worth less than 2**58 at any mark."""
+@given(st.integers(0, 11), st.integers(1, 2**38), st.integers(0, 3), st.integers(1 - 10**9, 10**9 - 1))
+def test_index_quotes(price_exp: int, size_max: int, m: int, rate: int) -> None:
+    """The largest size that the short way takes is worth less than 2**58 at any mark; the largest quote times any
+    fee rate, and the next larger times the highest, are on either side of what can be rounded up in int64."""
     markets, quote_by = np.zeros(4, MARKET), np.full((4, 4), -7, np.int64)
     scale = Scale(price_exp)
     markets[m]["quote_mul"], markets[m]["quote_div"], markets[m]["size_max"] = scale.mul, scale.div, size_max
-    run(narrow.index_quotes, markets, quote_by)
-    magic, shift, largest, nothing = quote_by[m].tolist()
-    assert (magic, shift, nothing) == (*run(narrow.magic_of, scale.div), 0)
+    tiers = np.zeros(3, TIER)
+    tiers[m % 3]["taker_e9" if rate % 2 else "maker_e9"] = rate
+    tiers[(m + 1) % 3]["taker_e9"] = rate // 2
+    run(narrow.index_quotes, markets, tiers, quote_by)
+    magic, shift, largest, quote = quote_by[m].tolist()
+    assert (magic, shift) == run(narrow.magic_of, scale.div)
+    highest = max(abs(rate), abs(rate // 2), 1)
+    assert quote * highest + 10**9 - 1 < 2**63 <= (quote + 1) * highest + 10**9 - 1
     assert 0 < largest <= size_max
     assert largest * scale.mul * PRICE_MAX * 1005 // 1000 < 2**58
     assert largest == size_max or (largest + 1) * scale.mul * PRICE_MAX > 2**57

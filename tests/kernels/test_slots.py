@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import slots
+from kernels.jit import kernel
 from kernels.layouts import ACCOUNT, KEY, MAX_MARKETS, POSITION
 from tests.kernels import entries
 from tests.kernels.entries import int64s, run
@@ -245,3 +246,28 @@ def test_an_index_lists_the_cross_positions_in_use(given_rows: list[tuple[int, i
     for account in range(6):
         wanted = [slot for slot in range(used) if given_rows[slot] == (account, 1)]
         assert sorted(members(first, following, account)) == wanted
+
+
+@kernel
+def _holder_of(positions: np.ndarray, k: int) -> int:
+    return slots.holder_of(positions[k])
+
+
+@given(
+    st.integers(0, 2**31 - 1), st.integers(0, 255), st.sampled_from([0, 1]), st.sampled_from([0, 1, -1, 127])
+)
+def test_the_holder_of_a_plain_position_is_its_account_and_market(
+    account: int, market: int, mode: int, flags: int
+) -> None:
+    positions = np.zeros(2, POSITION)
+    for name, value in (
+        ("account", account),
+        ("market", market),
+        ("mode", mode),
+        ("flags", flags),
+        ("size", -1),
+    ):
+        positions[1][name] = value
+    word = int(_holder_of(positions, 1))
+    assert (word == account | market << 32) == (mode == 0 and flags == 0)
+    assert word & (2**48 - 1) == account | market << 32
