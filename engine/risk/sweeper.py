@@ -54,6 +54,7 @@ class Sweeper:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.risk = np.zeros(MAX_MARKETS, RISK)
+        self.permitted = np.zeros(MAX_MARKETS, np.int64)
         self.tier_at = np.zeros((LEVERAGE_MAX + 1, 4), np.int64)
         self.members = touched.new_members()
         self._anchor = np.zeros(MAX_MARKETS, RISK)
@@ -172,8 +173,10 @@ class Sweeper:
         """Markets and tiers as they are now. Tiers that changed, or another market, make every room void."""
         self._fit()
         books, markets = self._machine.books, self._machine.state.number("markets")
-        fees = books.tiers[0]["taker_e9"], books.meta[0]["liquidation_fee_e9"]
-        candidates.put_risks(books.markets, wide(markets), *fees, self.risk)
+        meta, taken = books.meta[0], books.tiers["fees_set"] == 1
+        fees = (books.tiers["taker_e9"].max(where=taken, initial=0), meta["liquidation_fee_e9"])
+        given = (wide(markets), meta["second_ns"], *fees)
+        candidates.put_risks(books.markets, books.oracles, *given, self.risk, self.permitted)
         tiers = books.tiers.tobytes()
         if tiers != self._tiers:
             self._tiers, self._stale = tiers, True

@@ -149,7 +149,7 @@ def under_liquidation(machine: Machine, rows: list[tuple[int, int, int]]) -> Non
     for k, (account, market, first_ns) in enumerate(rows):
         row = books.liquidations[k]
         row["account"], row["market"], row["first_ns"] = account, market, first_ns
-    books.meta[0]["liquidations"] = len(rows)
+    books.meta[0]["open_liquidations"] = len(rows)
 
 
 def test_waiting_for_deleveraging_is_what_is_due_and_too_much_for_insurance() -> None:
