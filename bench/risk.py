@@ -44,6 +44,7 @@ def machine_of(books: Books) -> Machine:
     for name in ("scale", "quote_mul", "quote_div", "index_e6", "mark"):
         own.markets[name][: len(books.risk)] = books.risk[name]
     own.markets["active"][: len(books.risk)] = 1
+    own.markets["interval_s"][: len(books.risk)] = 3600
     own.markets["leverage_default"][: len(books.risk)] = 20
     own.tiers[:] = books.tiers
     slots.index_positions(own.position_table, own.positions, wide(len(positions)))
