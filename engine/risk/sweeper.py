@@ -22,8 +22,8 @@ from kernels.margin import LEVERAGE_MAX, RISK
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
 from kernels.types import wide
 
-LISTED = 1 << 16
-"""Touched units that are listed one by one; past that all rooms are taken anew."""
+LISTED_LEAST, LISTED_SHARE = 1 << 16, 8
+"""So many touched units, or an eighth of all, are listed one by one; past that all rooms are taken anew."""
 WASTE_SHARE, WASTE_LEAST = 32, 64
 """Rooms are taken anew when more than 1/32 of the units, and this many, were valued for nothing."""
 
@@ -225,5 +225,6 @@ class Sweeper:
         self._found, self._found_accounts = np.zeros(slots, np.int64), np.zeros(accounts, np.int64)
         self._first, self._members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
         self._ratios, self._flags = np.zeros(slots + accounts, np.int64), np.zeros(slots + accounts, np.int8)
-        self._touched = touched.new_touched(slots, accounts, LISTED)
+        listed = max(LISTED_LEAST, max(slots, accounts) // LISTED_SHARE)
+        self._touched = touched.new_touched(slots, accounts, listed)
         self._stale = True
