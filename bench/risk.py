@@ -17,6 +17,7 @@ from engine.risk.sweeper import Sweeper
 from kernels import slots
 from kernels.frames import FRAME
 from kernels.layouts import ACCOUNT_CROSS, LEG, RESULT
+from kernels.types import wide
 
 ACCOUNTS, PER_ACCOUNT, MARKETS = 1_000_000, 4, 200
 CROSS_EVERY = 10
@@ -43,10 +44,11 @@ def machine_of(books: Books) -> Machine:
     for name in ("scale", "quote_mul", "quote_div", "index_e6", "mark"):
         own.markets[name][: len(books.risk)] = books.risk[name]
     own.markets["active"][: len(books.risk)] = 1
+    own.markets["interval_s"][: len(books.risk)] = 3600
     own.markets["leverage_default"][: len(books.risk)] = 20
     own.tiers[:] = books.tiers
-    slots.index_positions(own.position_table, own.positions, len(positions))
-    slots.index_cross(own.cross_first, own.cross_next, own.positions, len(positions))
+    slots.index_positions(own.position_table, own.positions, wide(len(positions)))
+    slots.index_cross(own.cross_first, own.cross_next, own.positions, wide(len(positions)))
     return machine
 
 

@@ -3,10 +3,12 @@ the other side of a bankrupt position by its rank for deleveraging."""
 
 from __future__ import annotations
 
+from kernels.funding_accrual import accrued_index
 from kernels.jit import kernel
-from kernels.layouts import LIMIT
+from kernels.layouts import LIMIT, MARKET_FROZEN, MARKET_HALTED
 from kernels.liquidation import deleverage_score
 from kernels.margin import floor_rate_e12, position_margin, put_risk, ratio_e6, unrealised_e6
+from kernels.oracle_rules import admits
 from kernels.slots import Links
 from kernels.sweep import account_margin
 from kernels.touched import list_linked
@@ -14,10 +16,20 @@ from kernels.types import Rows, Words, wide
 
 
 @kernel
-def put_risks(markets: Rows, count: int, taker_e9: int, liquidation_e9: int, risk: Rows) -> None:
-    """RISK rows of MARKET rows 0..count-1 as they are now. A market without a mark cannot be valued.
+def put_risks(
+    markets: Rows,
+    oracles: Rows,
+    count: int,
+    second_ns: int,
+    taker_e9: int,
+    liquidation_e9: int,
+    risk: Rows,
+    permitted: Words,
+) -> None:
+    """RISK rows of MARKET rows 0..count-1 as they are now, and permitted[m] = 1 where the engine would liquidate.
 
-    taker_e9, liquidation_e9: see `margin.floor_rate_e12`.
+    Margins are then those that the engine decides by (`engine.core.units`): with the funding that has accrued up
+    to `second_ns`, and the floor of these fees (`margin.floor_rate_e12`). A market without a mark cannot be valued.
     """
     for m in range(count):
         market = markets[m]
@@ -26,13 +38,15 @@ def put_risks(markets: Rows, count: int, taker_e9: int, liquidation_e9: int, ris
         put_risk(
             risk[m],
             mark,
-            market["index_e6"],
+            accrued_index(market, second_ns),
             floor_e12,
             market["leverage_default"],
             market["scale"],
             market["quote_mul"],
             market["quote_div"],
         )
+        stopped = market["state"] & (MARKET_FROZEN | MARKET_HALTED) != 0
+        permitted[m] = 0 if stopped else admits(oracles[m]["liquidation_on"], market["status"])
 
 
 @kernel
@@ -43,13 +57,14 @@ def value_positions(
     risk: Rows,
     tiers: Rows,
     tier_at: Words,
+    permitted: Words,
     equity_e6: Words,
     need_e6: Words,
     ratios_e6: Words,
 ) -> int:
     """Margin of isolated positions found[:count] as rows 0..count-1. How many cannot be told.
 
-    What cannot be told gets a requirement of 0, which no ranking takes for liquidatable.
+    What cannot be told, or not be liquidated now, gets a requirement of 0: no ranking takes it for liquidatable.
     """
     faults = 0
     for k in range(count):
@@ -57,7 +72,7 @@ def value_positions(
         market = wide(position["market"])
         equity, need, _, ok = position_margin(position, risk[market], tiers, tier_at)
         faults += 1 - ok
-        equity_e6[k], need_e6[k] = (equity, need) if ok == 1 else (0, 0)
+        equity_e6[k], need_e6[k] = (equity, need) if ok == 1 and permitted[market] == 1 else (0, 0)
         ratios_e6[k] = ratio_e6(equity_e6[k], need_e6[k])
     return faults
 
@@ -74,6 +89,7 @@ def value_accounts(
     risk: Rows,
     tiers: Rows,
     tier_at: Words,
+    permitted: Words,
     row: int,
     equity_e6: Words,
     need_e6: Words,
@@ -89,16 +105,25 @@ def value_accounts(
         equity, need, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
         faults += 1 - ok
         out = row + k
-        equity_e6[out], need_e6[out] = (equity, need) if ok == 1 else (0, 0)
+        to_close[out] = chosen(positions, members, held, risk, tiers, tier_at, permitted)
+        equity_e6[out], need_e6[out] = (equity, need) if ok == 1 and to_close[out] >= 0 else (0, 0)
         ratios_e6[out] = ratio_e6(equity_e6[out], need_e6[out])
-        to_close[out] = chosen(positions, members, held, risk, tiers, tier_at)
     return faults
 
 
 @kernel
-def chosen(positions: Rows, members: Words, held: int, risk: Rows, tiers: Rows, tier_at: Words) -> int:
+def chosen(
+    positions: Rows,
+    members: Words,
+    held: int,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    permitted: Words,
+) -> int:
     """Slot among members[:held] that is to be closed: the one under liquidation, for the engine takes one at a
-    time; else that with the largest maintenance, then the lowest market. -1 if none has size."""
+    time; else that with the largest maintenance, then the lowest market. -1 if none has size in a permitted market.
+    """
     best, best_need, best_market = -1, 0, 0
     for k in range(held):
         position = positions[members[k]]
@@ -106,7 +131,9 @@ def chosen(positions: Rows, members: Words, held: int, risk: Rows, tiers: Rows, 
         if position["size"] == 0:
             continue
         if wide(position["liquidation"]) > 0:
-            return members[k]
+            return members[k] if permitted[market] == 1 else -1
+        if permitted[market] == 0:
+            continue
         _, need, _, _ = position_margin(position, risk[market], tiers, tier_at)
         if best < 0 or need > best_need or (need == best_need and market < best_market):
             best, best_need, best_market = members[k], need, market
@@ -162,9 +189,11 @@ def score_side(
     slots: Words,
     sizes: Words,
     scores: Words,
+    equity_e6: Words,
 ) -> int:
-    """Of positions 0..count-1 those of a market that stand on `side` (1 long, -1 short): slot, size and
-    `liquidation.deleverage_score`. How many; only as many as the out-arrays hold are written."""
+    """Of positions 0..count-1 those of a market that stand on `side` (1 long, -1 short): slot, size,
+    `liquidation.deleverage_score` and their unit's equity. How many; only as many as the out-arrays hold are
+    written."""
     found = 0
     row = risk[market]
     for slot in range(count):
@@ -180,7 +209,7 @@ def score_side(
             )
             if ok == 0:
                 notional = 0
-            slots[found], sizes[found] = slot, position["size"]
+            slots[found], sizes[found], equity_e6[found] = slot, position["size"], equity
             scores[found] = deleverage_score(pnl, position["cost_e6"], notional, equity)
         found += 1
     return found

@@ -36,6 +36,7 @@ from kernels import (
 from kernels.frames import FRAME, SETTING, TRANSFER
 from kernels.jit import prepare
 from kernels.layouts import ACCOUNT, KEY, LEG, MARKET, POSITION, TIER
+from kernels.oracle_rules import ORACLE
 from kernels.profiles import RULE
 from kernels.venues import drift, dydx, mango
 
@@ -183,6 +184,7 @@ LIQUIDATION: Final = (
 """`godark margin --books`."""
 
 WORDS32: Final = np.zeros(1, np.int32)
+ORACLES: Final = np.zeros(1, ORACLE)
 LEGS: Final = np.zeros(1, LEG)
 FRAMES: Final = np.zeros(1, FRAME)
 TOUCHED: Final = touched.new_touched(1, 1, 1)
@@ -213,13 +215,13 @@ RISK_PROCESS: Final = (
         touched.recheck_linked,
         (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, RISK, WORDS, WORDS32, TIERS, TABLE),
     ),
-    Call(candidates.put_risks, (MARKETS, INT, INT, INT, RISK)),
-    Call(candidates.value_positions, (WORDS, INT, POSITIONS, *SWEPT, WORDS, WORDS, WORDS)),
+    Call(candidates.put_risks, (MARKETS, ORACLES, *(INT,) * 4, RISK, WORDS)),
+    Call(candidates.value_positions, (WORDS, INT, POSITIONS, *SWEPT, *(WORDS,) * 4)),
     Call(
         candidates.value_accounts,
-        (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, INT, WORDS, WORDS, WORDS, WORDS),
+        (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, WORDS, INT, *(WORDS,) * 4),
     ),
-    Call(candidates.score_side, (*(INT,) * 3, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, WORDS, WORDS, WORDS)),
+    Call(candidates.score_side, (*(INT,) * 3, ACCOUNTS, POSITIONS, *LINKED, *SWEPT, *(WORDS,) * 4)),
     Call(liquidation.order_candidates, (WORDS, WORDS, WORDS)),
     Call(liquidation.order_deleveraging, (WORDS, WORDS, INT, WORDS)),
     _integers(liquidation.takeover, 7),

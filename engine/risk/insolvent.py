@@ -6,23 +6,23 @@ worth its cost, and how much of the position that has to cover.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from engine.core.apply import Machine
 from engine.risk.sweeper import Sweeper
 from kernels import liquidation, margin, slots, sweep, touched
+from kernels.liquidation import TAKEOVER_NS
 from kernels.types import wide
-
-TAKEOVER_NS: Final = 500_000_000
-"""From the first candidate to takeover, if orders have not restored the margin (MONEY.md)."""
 
 
 class Insolvent(NamedTuple):
-    """A position that waits. size: what insurance would leave of it, signed."""
+    """A position that waits. size: what insurance would leave of it, signed; equity_e6: of that part, what its unit
+    is worth, below zero what the other side has to bear."""
 
     account: int
     market: int
     size: int
+    equity_e6: int = 0
 
 
 def waiting(machine: Machine, sweeper: Sweeper) -> list[Insolvent]:
@@ -31,7 +31,7 @@ def waiting(machine: Machine, sweeper: Sweeper) -> list[Insolvent]:
     Insurance is counted down from one to the next, as takeovers would use it up.
     """
     books, number = machine.books, machine.state.number
-    rows = books.liquidations[: number("liquidations")]
+    rows = books.liquidations[: number("open_liquidations")]
     now_ns, available = number("now_ns"), int(books.accounts[0]["free_e6"])
     out = []
     columns = (rows[name].tolist() for name in ("first_ns", "account", "market"))
@@ -42,9 +42,9 @@ def waiting(machine: Machine, sweeper: Sweeper) -> list[Insolvent]:
             continue
         taken, transfer = _takeover(machine, sweeper, slot, equity, available)
         available -= transfer
-        left = int(books.positions[slot]["size"]) - taken
-        if left:
-            out.append(Insolvent(account, market, left))
+        size = int(books.positions[slot]["size"])
+        if size != taken:
+            out.append(Insolvent(account, market, size - taken, equity * (size - taken) // size))
     return out
 
 

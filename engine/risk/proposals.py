@@ -53,7 +53,7 @@ def rank(machine: Machine, sweeper: Sweeper, found: Found, most: int) -> Ranked:
     count = len(slots) + len(accounts)
     equity, need, ratios, to_close = np.zeros((4, count), np.int64)
     to_close[: len(slots)] = slots
-    rules = (sweeper.risk, books.tiers, sweeper.tier_at)
+    rules = (sweeper.risk, books.tiers, sweeper.tier_at, sweeper.permitted)
     faults = candidates.value_positions(
         slots, wide(len(slots)), books.positions, *rules, equity, need, ratios
     )
@@ -106,7 +106,7 @@ def deleverage(machine: Machine, sweeper: Sweeper, waiting: list[Insolvent], mos
             queue = queues[one.market, side] = Queue(machine, sweeper, one.market, side)
         out += [
             Proposal(CandidateKind.DELEVERAGE, one.account, one.market, -RATIO_MAX_E6, counterparty)
-            for counterparty in queue.cover(one.account, abs(one.size), most - len(out))
+            for counterparty in queue.cover(one, most - len(out))
         ]
     return out
 
@@ -119,7 +119,7 @@ class Queue:
         count = machine.state.number("positions")
         sized = books.positions[:count]
         held = int(((sized["market"] == market) & (np.sign(sized["size"]) == side)).sum())
-        slots, sizes, scores = np.zeros((3, held), np.int64)
+        slots, sizes, scores, equity = np.zeros((4, held), np.int64)
         candidates.score_side(
             wide(market),
             wide(side),
@@ -135,24 +135,36 @@ class Queue:
             slots,
             sizes,
             scores,
+            equity,
         )
         order = np.zeros(held, np.int64)
         ranked = int(liquidation.order_deleveraging(scores, sizes, wide(side), order))
-        self._accounts = books.positions["account"][slots[order[:ranked]]].tolist()
-        self._left = np.abs(sizes[order[:ranked]]).tolist()
-        self._next = 0
+        rank_order = order[:ranked]
+        self._accounts = books.positions["account"][slots[rank_order]].tolist()
+        self._left = np.abs(sizes[rank_order]).tolist()
+        self._equity_e6 = equity[rank_order].tolist()
+        self._first = 0
 
-    def cover(self, account: int, lots: int, most: int) -> list[int]:
-        """Accounts that take `lots` between them, or all there are, or `most`; never `account` itself."""
+    def cover(self, one: Insolvent, most: int) -> list[int]:
+        """Accounts that take its lots between them, or all that can, or `most`.
+
+        Passed over are itself and whoever its price would leave below zero: the engine moves nothing to those.
+        """
+        whole = lots = abs(one.size)
         out: list[int] = []
-        while lots > 0 and self._next < len(self._accounts) and len(out) < most:
-            part = min(lots, self._left[self._next])
-            if self._accounts[self._next] != account and part:
-                out.append(self._accounts[self._next])
-                lots -= part
-                self._left[self._next] -= part
-            if self._left[self._next] == 0 or self._accounts[self._next] == account:
-                self._next += 1
+        for k in range(self._first, len(self._accounts)):
+            if lots == 0 or len(out) == most:
+                break
+            part = min(lots, self._left[k])
+            cost_e6 = -(min(0, one.equity_e6) * part // whole)
+            if part == 0 or self._accounts[k] == one.account or self._equity_e6[k] < cost_e6:
+                continue
+            out.append(self._accounts[k])
+            lots -= part
+            self._left[k] -= part
+            self._equity_e6[k] -= cost_e6
+        while self._first < len(self._left) and self._left[self._first] == 0:
+            self._first += 1
         return out
 
 

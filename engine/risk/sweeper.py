@@ -22,8 +22,8 @@ from kernels.margin import LEVERAGE_MAX, RISK
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
 from kernels.types import wide
 
-LISTED = 1 << 16
-"""Touched units that are listed one by one; past that all rooms are taken anew."""
+LISTED_LEAST, LISTED_SHARE = 1 << 16, 8
+"""So many touched units, or an eighth of all, are listed one by one; past that all rooms are taken anew."""
 WASTE_SHARE, WASTE_LEAST = 32, 64
 """Rooms are taken anew when more than 1/32 of the units, and this many, were valued for nothing."""
 
@@ -54,6 +54,7 @@ class Sweeper:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.risk = np.zeros(MAX_MARKETS, RISK)
+        self.permitted = np.zeros(MAX_MARKETS, np.int64)
         self.tier_at = np.zeros((LEVERAGE_MAX + 1, 4), np.int64)
         self.members = touched.new_members()
         self._anchor = np.zeros(MAX_MARKETS, RISK)
@@ -172,8 +173,10 @@ class Sweeper:
         """Markets and tiers as they are now. Tiers that changed, or another market, make every room void."""
         self._fit()
         books, markets = self._machine.books, self._machine.state.number("markets")
-        fees = books.tiers[0]["taker_e9"], books.meta[0]["liquidation_fee_e9"]
-        candidates.put_risks(books.markets, wide(markets), *fees, self.risk)
+        meta, taken = books.meta[0], books.tiers["fees_set"] == 1
+        fees = (books.tiers["taker_e9"].max(where=taken, initial=0), meta["liquidation_fee_e9"])
+        given = (wide(markets), meta["second_ns"], *fees)
+        candidates.put_risks(books.markets, books.oracles, *given, self.risk, self.permitted)
         tiers = books.tiers.tobytes()
         if tiers != self._tiers:
             self._tiers, self._stale = tiers, True
@@ -222,5 +225,6 @@ class Sweeper:
         self._found, self._found_accounts = np.zeros(slots, np.int64), np.zeros(accounts, np.int64)
         self._first, self._members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
         self._ratios, self._flags = np.zeros(slots + accounts, np.int64), np.zeros(slots + accounts, np.int8)
-        self._touched = touched.new_touched(slots, accounts, LISTED)
+        listed = max(LISTED_LEAST, max(slots, accounts) // LISTED_SHARE)
+        self._touched = touched.new_touched(slots, accounts, listed)
         self._stale = True

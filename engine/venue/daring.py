@@ -17,8 +17,8 @@ from engine.venue.stream import USDC_E6
 from kernels.frames import SettingKind, Source, Template, TransferKind, new_frames
 
 LEVERAGE: Final = 50
-PERIOD_NS: Final = 16 * SECOND_NS
-_OPEN_NS, _MOVE_NS, _CALM_NS = 1 * SECOND_NS, 3 * SECOND_NS, 9 * SECOND_NS
+PERIOD_NS: Final = 12 * SECOND_NS
+_OPEN_NS, _MOVE_NS, _CALM_NS = SECOND_NS // 2, 3 * SECOND_NS // 2, 15 * SECOND_NS // 2
 DRIFT_PPM_PER_S: Final = 3_000
 _WORTH_USD: Final = (40_000, 6_000, 25_000, 3_000)
 """Positions that are closed in part, and such that are closed whole."""

@@ -158,7 +158,7 @@ class Desk:
         policy = self._policy
         if policy is Policy.MIXED:
             # Of the liquidation, not of the order: one that is never filled stays so to the takeover.
-            pick = draws(self._seed, _STREAM_POLICY, np.array([first_ns * 31 + account * 7 + market]))
+            pick = draws(self._seed, _STREAM_POLICY, np.array([first_ns + 1009 * account + market]))
             policy = Policy(int(below(pick, int(Policy.MIXED))[0]))
         part_e3 = 100 + self._draw(_STREAM_PART, _PART_MOST - 100) if policy is Policy.PART else 1000
         due_ns = first_ns + LATE_NS if policy is Policy.LATE else self.now_ns

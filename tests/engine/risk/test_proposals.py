@@ -149,7 +149,7 @@ def under_liquidation(machine: Machine, rows: list[tuple[int, int, int]]) -> Non
     for k, (account, market, first_ns) in enumerate(rows):
         row = books.liquidations[k]
         row["account"], row["market"], row["first_ns"] = account, market, first_ns
-    books.meta[0]["liquidations"] = len(rows)
+    books.meta[0]["open_liquidations"] = len(rows)
 
 
 def test_waiting_for_deleveraging_is_what_is_due_and_too_much_for_insurance() -> None:
@@ -157,7 +157,15 @@ def test_waiting_for_deleveraging_is_what_is_due_and_too_much_for_insurance() ->
     now = machine.state.number("now_ns")
     under_liquidation(machine, [(4, 0, now - 100), (1, 0, now - 50), (2, 0, now - 10**9)])
     # All are below zero at -6 %; insurance holds one USDC, which bears no lot.
-    assert waiting(machine, sweeper) == [Insolvent(2, 0, 10), Insolvent(4, 0, 10), Insolvent(1, 0, 10)]
+    told = waiting(machine, sweeper)
+    assert [(one.account, one.market, one.size) for one in told] == [(2, 0, 10), (4, 0, 10), (1, 0, 10)]
+    owners = {
+        int(row["account"]): row for row in machine.books.positions[: machine.state.number("positions")]
+    }
+    mark = PRICE * 94 // 100
+    for one in told:
+        # Less the funding that accrued in a second.
+        assert 0 <= int(owners[one.account]["cash"]) + 10 * mark * 100 - one.equity_e6 < 10_000
     machine.books.accounts[0]["free_e6"] = 10**6 * USDC
     assert waiting(machine, sweeper) == []
     machine.books.accounts[0]["free_e6"] = 9_000 * USDC

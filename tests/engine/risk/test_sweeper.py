@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.common.errors import SweepMismatch
 from engine.core.apply import Machine
 from engine.core.params import Row
 from engine.follower import Followed
+from engine.risk import sweeper as sweeper_module
 from engine.risk.sweeper import Found, Sweeper
-from kernels import room
-from kernels.frames import ParamKey, SettingKind, TransferKind
-from tests.engine.core.builders import PRICE, SCALES, Script, array_of, genesis, views
+from kernels import room, touched
+from kernels.frames import ParamKey, SettingKind, Template, TransferKind
+from tests.engine.core.builders import PRICE, SCALES, Script, array_of, genesis, key_of, views
 
 ACCOUNTS = 6
 
@@ -28,9 +31,8 @@ class Following:
 
     def fold(self) -> None:
         """Everything the script has added since."""
-        frames = self.script.frames[self._done :]
-        self._done = len(self.script.frames)
-        if frames:
+        while frames := self.script.frames[self._done : self._done + 4096]:
+            self._done += len(frames)
             applied = self.machine.apply(views(frames), 0, len(frames))
             ordinal = self.machine.state.number("ordinal") - len(frames) + 1
             self.sweeper.touch(Followed(array_of(frames), ordinal, applied.results, applied.legs))
@@ -147,3 +149,73 @@ def test_on_every_step_rooms_mark_whom_the_whole_sweep_marks(
         if k % sweep_every == 0:
             run.checked()
     run.checked()
+
+
+def with_positions() -> Following:
+    """Four accounts with a position each, priced, swept once."""
+    run = started()
+    for account in (3, 5):
+        run.script.fill(account, account + 1, 10, PRICE)
+    run.checked()
+    return run
+
+
+def test_a_calm_sweep_looks_at_nobody_and_a_touch_at_those_it_touched() -> None:
+    run = with_positions()
+    run.checked()
+    assert (run.sweeper.counts.valued, run.sweeper.counts.anchored) == (0, 0)
+    run.script.fill(3, 4, 1, PRICE)
+    run.fold()
+    assert run.sweeper._touched.counts.tolist() == [2, 0]
+    assert len(run.checked().slots) == 0
+    assert run.sweeper._touched.counts.tolist() == [0, 0]
+
+
+def test_more_touched_than_are_listed_take_all_rooms_anew() -> None:
+    run = with_positions()
+    run.sweeper._touched = touched.new_touched(len(run.sweeper._rooms), len(run.sweeper._account_rooms), 2)
+    run.script.fill(3, 4, 1, PRICE)
+    run.script.fill(5, 6, 1, PRICE)
+    run.checked()
+    assert run.sweeper.counts.anchored == 1
+
+
+def test_rooms_are_taken_anew_when_too_many_are_looked_at_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another market's move is as wide as their rooms: all four are met and passed over."""
+    monkeypatch.setattr(sweeper_module, "WASTE_LEAST", 3)
+    run = with_positions()
+    for percent in (3, 6, 9, 12, 15):
+        run.price(1, PRICE * (100 + percent) // 100)
+    assert len(run.checked().slots) == 0
+    assert (run.sweeper.counts.valued, run.sweeper.counts.anchored) == (4, 0)
+    run.checked()
+    assert (run.sweeper.counts.valued, run.sweeper.counts.anchored) == (0, 1)
+
+
+@pytest.mark.parametrize("more", [2_000, 9_000])
+def test_books_that_grow_are_followed(more: int) -> None:
+    """Accounts and positions past the arrays' first size: rooms are taken anew for all, none is missed."""
+    run = with_positions()
+    before = len(run.sweeper._rooms), len(run.sweeper._account_rooms)
+    for n in range(100, 100 + more):
+        run.script.add(Template.ACCOUNT, tier=0, **key_of(n))
+    run.checked()
+    assert len(run.sweeper._account_rooms) > before[1]
+
+
+def test_a_wrong_room_is_told_loudly() -> None:
+    run = with_positions()
+    for percent in (3, 6, 9, 12, 15):
+        run.price(0, PRICE * (100 - percent) // 100)
+    run.fold()
+    run.sweeper._rooms[:] = room.ROOM_NEVER
+    run.sweeper._stale = False
+    found = run.sweeper.sweep()
+    with pytest.raises(
+        SweepMismatch, match=r"only the full sweep marks slot \d+ \(\d differ\) after \d+ frames"
+    ):
+        run.sweeper.check(found)
+    with pytest.raises(SweepMismatch, match="only the sweep by rooms marks account 5 "):
+        run.sweeper.check(run.sweeper.full()._replace(accounts=np.array([5])))

@@ -58,9 +58,9 @@ def test_the_price_moves_against_them_within_the_band_and_back_again() -> None:
     fills = np.concatenate(list(steps(simulator, 24)))
     fills = fills[fills["template"] == int(Template.FILL)].view(FILL)
     path = fills[fills["market"] == 0]
-    at = {s: int(path["price"][path["time_ns"] <= NOW + s * SECOND][-1]) for s in (3, 9, 19, 24)}
-    assert at[3] * 0.98 < at[9] < at[3] * 0.987
-    assert at[24] > at[19] * 1.01
+    at = {s: int(path["price"][path["time_ns"] <= NOW + s * SECOND][-1]) for s in (1, 8, 13, 20)}
+    assert at[1] * 0.978 < at[8] < at[1] * 0.987
+    assert at[20] > at[13] * 1.01
     steps_ppm = np.abs(np.diff(path["price"]) * 10**6 // path["price"][:-1])
     assert steps_ppm.max() < DRIFT_PPM_PER_S // 4 + 500
     assert booked(20).books.markets["state"].max() == 0

@@ -1,0 +1,187 @@
+"""Which units frames touch, and the sweep of cross accounts by the books' own lists."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kernels import frames as f
+from kernels import room, slots, touched
+from kernels.frames import FRAME, SETTING, TRANSFER, Source, Template
+from kernels.layouts import ACCOUNT, ACCOUNT_CROSS, LEG
+from kernels.room import MOVE_MAX, ROOM_MAX
+from relayer.verify.model_margin import Holding, Market
+from tests.kernels.entries import run
+from tests.kernels.margins import PUBLISHED, position_rows, risk_rows, tier_index, tier_rows
+
+ACCOUNTS, MARKETS = 6, 4
+
+
+class World:
+    """Positions of (account, market, mode) in slots, with their table and lists."""
+
+    def __init__(self, given: list[tuple[int, int, int]]) -> None:
+        self.positions = position_rows([(a, m, mode, Holding(100, 10**9)) for a, m, mode in given])
+        self.accounts = np.zeros(ACCOUNTS, ACCOUNT)
+        for account, _, mode in given:
+            if mode:
+                self.accounts["flags"][account] = ACCOUNT_CROSS
+        self.table = np.full(64, slots.EMPTY, np.int64)
+        run(slots.index_positions, self.table, self.positions, len(given))
+        self.first, self.following = np.zeros(ACCOUNTS, np.int32), np.zeros(max(1, len(given)), np.int32)
+        run(slots.index_cross, self.first, self.following, self.positions, len(given))
+        self.touched = touched.new_touched(max(1, len(given)), ACCOUNTS, 8)
+
+    @property
+    def at(self) -> tuple[object, ...]:
+        return self.table, self.positions, self.accounts, ACCOUNTS
+
+    def listed(self) -> tuple[list[int], list[int]]:
+        counts = self.touched.counts.tolist()
+        return self.touched.slots[: counts[0]].tolist(), self.touched.accounts[: counts[1]].tolist()
+
+
+pairs = st.lists(
+    st.tuples(st.integers(0, ACCOUNTS - 1), st.integers(0, MARKETS - 1)), unique=True, max_size=12
+)
+
+
+@given(pairs, st.data())
+def test_the_lists_name_each_cross_position_of_an_account_once(
+    given: list[tuple[int, int]], draw: st.DataObject
+) -> None:
+    world = World([(a, m, draw.draw(st.integers(0, 1))) for a, m in given])
+    members = touched.new_members()
+    for account in range(ACCOUNTS):
+        count = run(touched.list_linked, world.first, world.following, account, members)
+        mine = [k for k, row in enumerate(world.positions) if row["account"] == account and row["mode"]]
+        assert sorted(members[:count].tolist()) == mine
+
+
+def legs_of(*given: tuple[int, int]) -> np.ndarray:
+    legs = np.zeros(len(given), LEG)
+    for leg, pair in zip(legs, given, strict=True):
+        leg["account"], leg["market"] = pair
+    return legs
+
+
+def test_legs_touch_their_positions_and_cross_accounts_once() -> None:
+    world = World([(1, 0, 0), (2, 0, 1), (2, 1, 1), (3, 3, 0)])
+    legs = legs_of((1, 0), (2, 1), (1, 0), (2, 1))
+    run(touched.touch_legs, legs, len(legs), *world.at, world.touched)
+    assert world.listed() == ([0, 2], [2])
+    run(touched.touch_legs, legs, 0, *world.at, world.touched)
+    assert world.listed() == ([0, 2], [2])
+
+
+def test_any_leg_touches_insurance_where_that_is_cross() -> None:
+    world = World([(0, 2, 1), (1, 0, 0)])
+    run(touched.touch_legs, legs_of((1, 0)), 1, *world.at, world.touched)
+    assert world.listed() == ([1], [0])
+
+
+@pytest.mark.parametrize(
+    ("account", "market"), [(-1, 0), (ACCOUNTS, 0), (2**31 - 1, 0), (-(2**31), 0), (1, -1), (1, 256), (5, 0)]
+)
+def test_numbers_that_are_nobodys_touch_no_position(account: int, market: int) -> None:
+    world = World([(1, 0, 0)])
+    run(touched.touch_pair, account, market, *world.at, 0, world.touched)
+    assert world.listed() == ([], [])
+    run(touched.touch_pair, account, market, *world.at, 1, world.touched)
+    assert world.listed() == ([], [account] if 0 <= account < ACCOUNTS else [])
+
+
+def test_transfers_and_settings_touch_and_others_do_not() -> None:
+    world = World([(1, 0, 0), (2, 1, 0), (3, 2, 0)])
+    given = [
+        (Template.TRANSFER, {"account": 1}, 0),
+        (Template.SETTING, {"account": 2}, 1),
+        (Template.FILL, {"maker": 3, "taker": 3}, 2),
+    ]
+    frames = np.zeros(len(given), FRAME)
+    for k, (template, payload, market) in enumerate(given):
+        one = f.new_frames(template, 1, source=Source.API)
+        one["market"] = market
+        for name, value in payload.items():
+            one[name] = value
+        frames[k] = one.view(FRAME)[0]
+    same = frames, frames.view(TRANSFER), frames.view(SETTING), len(frames)
+    run(touched.touch_frames, *same, *world.at, world.touched)
+    assert world.listed() == ([0, 1], [1, 2])
+
+
+def test_a_full_list_says_so_and_forgets_to_nothing() -> None:
+    world = World([(1, 0, 0), (2, 0, 0), (3, 0, 0)])
+    world.touched = touched.new_touched(3, ACCOUNTS, 2)
+    run(touched.touch_legs, legs_of((1, 0), (2, 0), (3, 0)), 3, *world.at, world.touched)
+    assert world.touched.counts.tolist() == [2, 0] and len(world.touched.slots) == 2
+    run(touched.forget, world.touched)
+    assert world.touched.counts.tolist() == [0, 0] and not world.touched.slot_marks.any()
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 10), st.integers(1, 10), st.integers(0, 1)), min_size=1, max_size=5)
+)
+@settings(max_examples=50)
+def test_the_widest_move_counts_what_can_be_valued(given: list[tuple[int, int, int]]) -> None:
+    """(mark now in 1e8, mark at the anchor, leverage changed) by market; -1 and 0 are no mark."""
+    marks = [(max(now, 0) * 10**8 or -1, then * 10**8) for now, then, _ in given]
+    now = risk_rows(
+        [Market(6, m, leverage=10 + other) for (m, _), (_, _, other) in zip(marks, given, strict=True)]
+    )
+    then = risk_rows([Market(6, m, leverage=10) for _, m in marks])
+    moves, plain = np.zeros(len(given), np.int64), np.zeros(len(given), np.int64)
+    run(room.move_markets, then, now, len(given), plain)
+    wanted = [MOVE_MAX if other else int(move) for move, (_, _, other) in zip(plain, given, strict=True)]
+    assert run(touched.widest_move, then, now, len(given), moves) == max(wanted)
+    assert moves.tolist() == wanted
+
+
+def test_a_market_that_never_had_a_mark_drags_nobody_in() -> None:
+    then, now = (risk_rows([Market(6, 10**8), Market(6, -1)]) for _ in range(2))
+    moves = np.zeros(2, np.int64)
+    assert run(touched.widest_move, then, now, 2, moves) == 0
+    assert run(room.move_markets, then, now, 2, moves) == MOVE_MAX
+
+
+@given(
+    st.lists(st.integers(-2_000_000_000, 2_000_000_000), min_size=ACCOUNTS, max_size=ACCOUNTS),
+    st.integers(-900, 900),
+)
+@settings(max_examples=60)
+def test_rechecking_by_lists_is_rechecking_by_ranges(free: list[int], bps: int) -> None:
+    """Two cross positions an account: kept are those that the sweep by ranges keeps."""
+    world = World([(a, m, 1) for m in (0, 1) for a in range(ACCOUNTS)])
+    world.positions["cash"] = -(10**10) + 3 * 10**8
+    world.accounts["free_e6"] = free
+    tiers = tier_rows(PUBLISHED)
+    rules = tiers, tier_index(tiers)
+    then = risk_rows([Market(6, 10**8, leverage=20)] * 2)
+    now = risk_rows([Market(6, 10**8 * (10_000 + bps) // 10_000, leverage=20), Market(6, 10**8, leverage=20)])
+    first, members = np.zeros(ACCOUNTS + 1, np.int64), np.zeros(2 * ACCOUNTS, np.int64)
+    for account in range(ACCOUNTS):
+        first[account + 1] = first[account] + 2
+        members[2 * account : 2 * account + 2] = account, account + ACCOUNTS
+    rooms, moves = np.zeros(ACCOUNTS, np.int32), np.zeros(2, np.int64)
+    ranges = world.positions, first, members
+    run(room.anchor_accounts, world.accounts, 0, ACCOUNTS, *ranges, then, *rules, rooms)
+    assert rooms.max() < ROOM_MAX
+    run(touched.widest_move, then, now, 2, moves)
+    found, same = np.arange(ACCOUNTS), np.arange(ACCOUNTS)
+    kept = run(room.recheck_accounts, found, ACCOUNTS, world.accounts, *ranges, now, moves, rooms, *rules)
+    lists = world.first, world.following, touched.new_members()
+    again = run(
+        touched.recheck_linked,
+        same,
+        ACCOUNTS,
+        world.accounts,
+        world.positions,
+        *lists,
+        now,
+        moves,
+        rooms,
+        *rules,
+    )
+    assert same[:again].tolist() == found[:kept].tolist()
