@@ -111,10 +111,10 @@ def order_limit(
     else:
         held, ok = mul_div_floor(held_e6, FEE_ONE, FEE_ONE + taker_e9)
     price, status = bankruptcy_price(size, held, quote_mul, quote_div)
-    if status == PRICE_BEYOND or ok == 0:
-        price = PRICE_MAX
-    elif status == PRICE_NEVER:
+    if size > 0 and held_e6 >= 0:
         price = PRICE_MIN
+    elif status == PRICE_BEYOND or ok == 0:
+        price = PRICE_MAX
     band = mark * band_e6 // 1_000_000
     if band_e6 >= 0 and size > 0:
         price = max(price, mark - band)

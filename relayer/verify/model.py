@@ -97,7 +97,13 @@ class Model:
         return digest_of(self.sections())
 
     def skip(
-        self, source: int, count: int, *, refused: int = 0, now_ns: int | None = None, second_ns: int = 0
+        self,
+        source: int,
+        count: int,
+        *,
+        refused: int = 0,
+        now_ns: int | None = None,
+        second_ns: int | None = None,
     ) -> None:
         """Count frames that were not looked at: their ordinals, their sequence, how many were refused.
 
@@ -109,7 +115,7 @@ class Model:
             due = meta.pending and now_ns >= meta.pending_not_before_ns
             if due or now_ns // model_prices.HOUR_NS > meta.funding_hour:
                 raise ValueError(f"the ticks up to {now_ns} do more than sample: apply them")
-            meta.now_ns, meta.second_ns = now_ns, second_ns
+            meta.now_ns, meta.second_ns = now_ns, now_ns if second_ns is None else second_ns
         meta.ordinal += count
         meta.refused += refused
         self.ledger.last_seq[source] = self.ledger.last_seq.get(source, 0) + count

@@ -24,6 +24,7 @@ sizes = st.integers(-(10**6), 10**6).filter(bool) | st.sampled_from([1, -1, 2**3
     st.integers(PRICE_MIN, PRICE_MAX),
     st.sampled_from([-1, 0, 10_000, 10**6]),
 )
+@example(0, 1, 9_223_372_037, 10**9 - 1, PRICE_MIN, -1)
 @example(6, 1, -LIMIT, 10**9 - 1, PRICE_MAX, -1)
 @example(0, -1, LIMIT, 0, PRICE_MAX, -1)
 def test_it_is_the_last_that_leaves_nothing_owed(

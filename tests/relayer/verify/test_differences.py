@@ -40,6 +40,7 @@ def test_every_byte_of_the_state_belongs_to_a_check() -> None:
     state = State()
     state.books.meta[0]["positions"] = state.books.meta[0]["markets"] = 1
     state.books.meta[0]["outputs"] = state.books.meta[0]["staged"] = state.books.meta[0]["open_refusals"] = 1
+    state.books.meta[0]["open_liquidations"] = 1
     mine, theirs = state.sections(), [s._replace(rows=s.rows.copy()) for s in state.sections()]
     seen = set()
     for section in theirs:
