@@ -66,15 +66,12 @@ def one_second(script: Script, chance: random.Random) -> None:
         payload = {"kind": chance.choice((*CorrectionKind,)), "refused_seq": chance.randint(1, ACCOUNTS)}
         payload["refused_source"] = 1
     if odd == Template.CANDIDATE:
-        payload = {
-            "account": account,
-            "kind": chance.randint(1, 2),
-            "counterparty": chance.randint(0, ACCOUNTS),
-        }
+        payload = {"account": account, "kind": 1 + account % 2, "counterparty": 1}
     script.add(odd, market=chance.randint(0, 2), **payload)
-    if chance.random() < 0.2:
-        script.tick(script.now_ns + SECOND_NS // 10, TickKind.RISK)
-    script.seconds(1)
+    start_ns = script.now_ns
+    if account % 4 == 0:
+        script.tick(start_ns + SECOND_NS // 10, TickKind.RISK)
+    script.tick(start_ns + SECOND_NS)
 
 
 def fixed_frames(count: int) -> list[bytes]:

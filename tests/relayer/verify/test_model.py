@@ -35,7 +35,8 @@ def test_a_light_replay_ends_in_the_same_state() -> None:
                 model.adopt_feeds(feeds)
                 assert model.apply(raw).boundary
             else:
-                model.skip(source, 1, now_ns=tick.now_ns)
+                second_ns = machine.state.number("second_ns")
+                model.skip(source, 1, now_ns=tick.now_ns, second_ns=second_ns)
                 for number, prices in prices_of(machine).items():
                     model.adopt_prices(number, prices)
                     model.adopt_oracle(number, machine.books.oracles[number])
