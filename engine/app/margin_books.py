@@ -19,10 +19,11 @@ from engine.app.prices import symbol_of
 from engine.common.errors import InputFileError, UsageError
 from engine.follower import Follower
 from engine.journal.segment import list_segments
-from kernels import liquidation, liquidation_price, margin, sweep
+from kernels import candidates, liquidation, liquidation_price, margin, sweep, touched
 from kernels.liquidation import FULL_BELOW_E6, TARGET_E6
 from kernels.liquidation_price import PRICE_FOUND
 from kernels.margin import LEVERAGE_MAX, RISK
+from kernels.slots import index_cross
 
 QUEUE_SHOWN: Final = 5
 MOVE_ONE: Final = 1_000_000
@@ -133,22 +134,6 @@ def flagged(view: View) -> int:
     return int(marked) + int(sweep.sweep_accounts(view.accounts, word(0), word(accounts), *lists, *common))
 
 
-def scores_of(view: View) -> NDArray[np.int64]:
-    """Rank of every position for deleveraging."""
-    scores = np.zeros(len(view.positions), np.int64)
-    for slot, row in enumerate(view.positions):
-        risk = view.risk[int(row["market"])]
-        own = margin.position_margin(row, risk, view.tiers, view.tier_at)
-        scale = word(int(risk["quote_mul"])), word(int(risk["quote_div"]))
-        pnl, ok = margin.unrealised_e6(row["size"], row["cost_e6"], word(int(risk["mark"])), *scale)
-        if int(own[3]) and int(ok):
-            score = liquidation.deleverage_score(
-                *map(word, (int(pnl), int(row["cost_e6"]), int(own[2]), int(own[0])))
-            )
-            scores[slot] = int(score)
-    return scores
-
-
 class Candidates:
     """Walks the candidates in order, insurance running down on the way."""
 
@@ -157,7 +142,8 @@ class Candidates:
         self._fee_e9 = liquidation_e9
         self.insurance_e6 = int(view.accounts[0]["free_e6"]) if len(view.accounts) else 0
         self.equity, self.need, self.faults = units_of(view)
-        self._scores = scores_of(view)
+        self._links = np.zeros(len(view.accounts), np.int32), np.zeros(len(view.positions), np.int32)
+        index_cross(*self._links, view.positions, word(len(view.positions)))
 
     def rows(self) -> list[dict[str, Any]]:
         """One entry for each position of each candidate, lowest margin ratio first."""
@@ -237,19 +223,33 @@ class Candidates:
     def _queue(self, slot: int, size: int, cash: int) -> list[dict[str, int]]:
         if size == 0:
             return []
-        rows = self.view.positions
-        market = rows[slot]["market"]
-        sizes = np.where(rows["market"] == market, rows["size"], 0)
+        view = self.view
+        rows, side = view.positions, word(-1 if size > 0 else 1)
+        at, sizes, scores, equity = np.zeros((4, len(rows)), np.int64)
+        lists: list[Any] = [*self._links, touched.new_members()]
+        given: list[Any] = [
+            word(int(rows[slot]["market"])),
+            side,
+            word(len(rows)),
+            view.accounts,
+            rows,
+            *lists,
+        ]
+        rules: list[Any] = [view.risk, view.tiers, view.tier_at, at, sizes, scores, equity]
+        found = int(candidates.score_side(*given, *rules))
         order, dsizes, dcashes = np.zeros((3, len(rows)), np.int64)
-        side = word(-1 if size > 0 else 1)
-        count = liquidation.order_deleveraging(self._scores, sizes, side, order)
+        count = liquidation.order_deleveraging(scores[:found], sizes[:found], side, order)
         _left, used, ok = liquidation.deleverage(
             word(size), word(cash), sizes, order, word(int(count)), dsizes, dcashes
         )
         if not int(ok):
             return []
         return [
-            {"account": int(rows[order[k]]["account"]), "lots": int(dsizes[k]), "dcash_e6": int(dcashes[k])}
+            {
+                "account": int(rows[at[order[k]]]["account"]),
+                "lots": int(dsizes[k]),
+                "dcash_e6": int(dcashes[k]),
+            }
             for k in range(int(used))
         ]
 

@@ -288,7 +288,7 @@ def _risk_lines(risk: Risk) -> list[Text]:
     return [
         _labelled(
             "risk",
-            ("sweep", latency_text(risk.sweep_ns)),
+            ("sweep", f"{latency_text(risk.sweep_ns):>9}"),
             ("worst", f"{ratio_text(risk.worst_e6):>6}"),
             ("low", f"{risk.found:>4,}"),
             ("liquidations", f"{risk.begun:>5,}", "bold"),

@@ -54,6 +54,7 @@ def _integers(kernel: Callable[..., Any], count: int) -> Call:
 
 INT: Final = np.int64(0)
 WORDS: Final = np.zeros(1, np.int64)
+WORDS32: Final = np.zeros(1, np.int32)
 TABLE: Final = np.zeros((1, 1), np.int64)
 LEVELS: Final = np.zeros((2, 1, 2), np.int64)
 BOOK: Final = np.zeros(1, orderbook.BOOK)[0]
@@ -177,13 +178,14 @@ LIQUIDATION: Final = (
     _integers(liquidation.takeover, 7),
     _integers(liquidation.deleverage_score, 4),
     Call(liquidation.order_deleveraging, (WORDS, WORDS, INT, WORDS)),
+    Call(slots.index_cross, (WORDS32, WORDS32, POSITIONS, INT)),
     Call(liquidation.deleverage, (INT, INT, WORDS, WORDS, INT, WORDS, WORDS)),
     Call(liquidation_price.liquidation_price, (INT, INT, *RULES_OF_TIER, INT, INT)),
     _integers(liquidation_price.bankruptcy_price, 4),
 )
 """`godark margin --books`."""
 
-WORDS32: Final = np.zeros(1, np.int32)
+
 ORACLES: Final = np.zeros(1, ORACLE)
 LEGS: Final = np.zeros(1, LEG)
 FRAMES: Final = np.zeros(1, FRAME)

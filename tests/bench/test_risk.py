@@ -15,12 +15,12 @@ def test_runs_and_checks_its_answers() -> None:
 
 
 def test_a_tenth_of_the_accounts_is_cross_and_some_are_found() -> None:
-    machine = risk.machine_of(seeded_books(4_000, 20))
+    machine = risk.machine_of(seeded_books(40_000, 20))
     books, number = machine.books, machine.state.number
     rows = books.positions[: number("positions")]
-    assert number("accounts") == 1_001 and len(rows) == 4_000
+    assert number("accounts") == 10_001 and len(rows) == 40_000
     cross = rows["account"][rows["mode"] == 1]
-    assert len(cross) == 400 and (books.accounts["flags"][cross] == ACCOUNT_CROSS).all()
+    assert len(cross) == 4_000 and (books.accounts["flags"][cross] == ACCOUNT_CROSS).all()
     sweeper = risk.Sweeper(machine)
     found = sweeper.sweep()
     sweeper.check(found)

@@ -51,7 +51,7 @@ def test_everything_is_on_a_small_terminal() -> None:
         "1:02:05", "2,001", "7,450,123", "0.21 ms", "1.23 ms", "67,000.1", "67,001.1", "+0.0149 %", "-0.0149 %",
         "+0.0100 %", "1234 s", "closed  3,725", "committed  3,719", "settled  3,718", "sent  104,301",
         "confirmed 104,200", "final  104,120", "slot  19,031", "7,448,000", "1,800", "pid 4194302", "restarted 12x",
-        "restarting", "0.31 ms", "worst    0.87", "low    2",
+        "restarting", "0.31 ms", "worst   0.87", "low    2",
         "liquidations     9", "✔ witness", "✔ zero_sum", "✔ cash", "✔ order",
     ):  # fmt: skip
         assert wanted in text, f"{wanted} is missing"
