@@ -55,7 +55,7 @@ class Snapshots:
         self._verified.add(cursor.position)
         get_logger().info(
             "snapshot_written",
-            position=cursor.position,
+            position=int(cursor.position),
             bytes=path.stat().st_size,
             seconds=round(time.perf_counter() - began, 3),
         )

@@ -248,4 +248,4 @@ def test_of_two_standbys_exactly_one_wins(tmp_path: Path) -> None:
     finally:
         for rival in rivals:
             rival.kill()
-            rival.wait()
+            rival.communicate()
