@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from engine.common.errors import JournalError
+from engine.common.processes import start_ticks
 from engine.journal.segment import Segment, list_segments, sync_directory
 from engine.journal.snapshot import SNAPSHOT_DIR, list_snapshots
 
@@ -72,9 +73,10 @@ def unlink_segments(directory: Path, position: int) -> list[Segment]:
 
 
 def unlink_snapshots(directory: Path, kept: int) -> list[Path]:
-    """Unlink all snapshots but the newest `kept`, and what a writer that was killed left. Returns the former."""
+    """Unlink all snapshots but the newest `kept`, and what writers that have ended left. Returns the former."""
     gone = list_snapshots(directory)[:-kept]
-    unfinished = list((directory / SNAPSHOT_DIR).glob("*.part"))
+    parts = (directory / SNAPSHOT_DIR).glob("*.*.part")
+    unfinished = [path for path in parts if start_ticks(int(path.name.split(".")[1])) < 0]
     for path in [*gone, *unfinished]:
         path.unlink(missing_ok=True)
     if gone or unfinished:

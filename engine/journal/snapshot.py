@@ -116,7 +116,7 @@ def write_snapshot(
     """
     path = snapshot_path(directory, cursor.position)
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_suffix(".part")
+    temporary = path.with_suffix(f".{os.getpid()}.part")  # two standbys may write the same one
     state = machine.state
     sections = state.sections()
     arrays = [*sections, Section(_CRCS, _used_crcs(gate))]

@@ -118,8 +118,8 @@ class Standby:
         self.close()
         get_logger().warning(
             "taking_over",
-            position=tail.cursor.position,
-            torn_bytes=tail.torn_bytes,
+            position=int(tail.cursor.position),
+            torn_bytes=int(tail.torn_bytes),
             ms=round((time.perf_counter() - began) * 1e3, 2),
         )
         return Taken(self.machine, self.gate, tail, lock)

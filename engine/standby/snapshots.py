@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.common.errors import JournalFull, SnapshotUnusable
+from engine.common.errors import JournalError, JournalFull, SnapshotUnusable
 from engine.common.logs import get_logger
 from engine.common.settings import StandbySettings
 from engine.core.apply import Machine
@@ -55,11 +55,14 @@ class Snapshots:
         self._verified.add(cursor.position)
         get_logger().info(
             "snapshot_written",
-            position=cursor.position,
+            position=int(cursor.position),
             bytes=path.stat().st_size,
             seconds=round(time.perf_counter() - began, 3),
         )
-        self._let_go(broken_off)
+        try:
+            self._let_go(broken_off)
+        except JournalError as error:
+            get_logger().error("nothing_unlinked", reason=error.line())
         return True
 
     def _let_go(self, broken_off: Callable[[], bool]) -> None:

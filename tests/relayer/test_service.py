@@ -12,6 +12,7 @@ from engine.common.errors import JournalError, ProcessFailed, StoreError
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.journal.head import HeadPage
+from engine.journal.retention import holds
 from engine.journal.writer import publish
 from kernels.frames import OutcomeStage, Source
 from relayer import service
@@ -82,6 +83,7 @@ class House:
         assert self.page("outcomes_acked") == len(told) == self.engine.acked[Source.RELAYER]
         assert (self.page("tx_finalized"), self.page("tx_failed")) == (len(memos), 0)
         assert self.page("log_size") == self.plans[-1].commit.log_size
+        assert holds(self.journal) == {"relayer": 0}, "it folds from the first frame at every start"
 
 
 def test_from_journal_to_finality_and_back(tmp_path: Path) -> None:

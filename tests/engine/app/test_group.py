@@ -14,6 +14,7 @@ import pytest
 from engine.app.cli import ROOT
 from engine.app.group import Group, places
 from engine.common.settings import Settings
+from engine.journal.head import HeadPage
 
 SECRET = "a-token-of-somebody"
 
@@ -57,6 +58,34 @@ def test_run_says_where_things_are_and_a_second_one_is_refused(tmp_path: Path) -
         if first.poll() is None:
             first.kill()
             first.wait()
+
+
+@pytest.mark.end_to_end
+def test_with_a_standby_the_group_outlives_its_engine_and_ends_as_fast(tmp_path: Path) -> None:
+    group = _run(tmp_path, "--standby")
+    try:
+        assert group.stdout is not None
+        while not group.stdout.readline().startswith("running"):
+            assert group.poll() is None
+        head = HeadPage(tmp_path / "data" / "journal" / "head")
+        engine = head.get("pid")
+        os.kill(engine, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while head.get("epoch") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        heir = head.get("pid")
+        assert heir != engine and b"standby" in Path(f"/proc/{heir}/cmdline").read_bytes()
+        began = time.monotonic()
+        group.send_signal(signal.SIGINT)
+        group.communicate(timeout=20)
+        assert time.monotonic() - began < 2.0
+        assert group.returncode == 0 and not Path(f"/proc/{heir}").exists()
+        assert head.get("epoch") == 2, "ending it is not a reason to take over"
+    finally:
+        if group.poll() is None:
+            group.kill()
+            group.wait()
 
 
 def test_a_node_that_is_not_ours_is_named_by_its_host_only(tmp_path: Path) -> None:

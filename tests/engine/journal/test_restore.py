@@ -49,7 +49,7 @@ def journal(tmp_path: Path) -> Path:
     """A journal of three segments; snapshots behind groups 25 and 43 of 47."""
     directory = tmp_path / "journal"
     journal_with_snapshots(directory, (25, 43)).close()
-    assert len(list_segments(directory)) == 3 and len(FRAMES) == 46 * GROUP + 5
+    assert len(list_segments(directory)) == 3 and len(FRAMES) > 46 * GROUP
     return directory
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,9 @@ def test_the_newest_snapshots_stay_and_half_ones_go(tmp_path: Path) -> None:
     (tmp_path / SNAPSHOT_DIR).mkdir()
     for position in (5, 70, 600, 8000):
         snapshot_path(tmp_path, position).touch()
-    (tmp_path / SNAPSHOT_DIR / "0000000000009000.part").touch()
+    (tmp_path / SNAPSHOT_DIR / f"0000000000009000.{2**22 + 1}.part").touch()
+    written = tmp_path / SNAPSHOT_DIR / f"0000000000009000.{os.getpid()}.part"
+    written.touch()
     assert [p.stem for p in unlink_snapshots(tmp_path, 2)] == [f"{5:016d}", f"{70:016d}"]
     assert list_snapshots(tmp_path) == [snapshot_path(tmp_path, 600), snapshot_path(tmp_path, 8000)]
-    assert len(list((tmp_path / SNAPSHOT_DIR).iterdir())) == 2
+    assert len(list((tmp_path / SNAPSHOT_DIR).iterdir())) == 3 and written.exists(), "its writer lives"

@@ -20,7 +20,7 @@ from engine.core.apply import Machine
 from engine.gateway.process import open_epoch
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
-from engine.journal.retention import hold
+from engine.journal.retention import HOLD_DIR, hold
 from engine.journal.segment import list_segments
 from engine.journal.snapshot import list_snapshots, load_snapshot
 from engine.journal.writer import JournalWriter, publish
@@ -194,6 +194,9 @@ def test_nothing_is_unlinked_without_the_relayers_word(tmp_path: Path) -> None:
     hold(engine.directory, "relayer", 0)
     assert write_one(200) == 0
     hold(engine.directory, "relayer", 10**9)
+    (engine.directory / HOLD_DIR / "relayer.hold").write_text("half a wo")
+    assert write_one(200) == 0, "a word that cannot be read stops the unlinking, not the standby"
+    hold(engine.directory, "relayer", 10**9)
     assert write_one(200) > 0
 
 
@@ -248,4 +251,4 @@ def test_of_two_standbys_exactly_one_wins(tmp_path: Path) -> None:
     finally:
         for rival in rivals:
             rival.kill()
-            rival.wait()
+            rival.communicate()
