@@ -296,7 +296,12 @@ def test_a_group_on_its_way_is_not_synced_yet(tmp_path: Path, monkeypatch: pytes
     writer = open_writer(tmp_path)
     synced: list[int] = []
     real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda fd: (synced.append(fd), real(fd)) and None)
+
+    def seen(fd: int) -> None:
+        synced.append(fd)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", seen)
     writer.frames[:3] = FRAMES[:3]
     writer.write(3, 5, 0)
     assert not synced
