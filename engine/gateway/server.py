@@ -10,7 +10,7 @@ from typing import Any, cast
 from engine.common.errors import JournalFull, SettingsError, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
-from engine.gateway.clock import SteadyTime, wait_ns
+from engine.gateway.clock import RISK_NS, SteadyTime, wait_ns
 from engine.gateway.engine import Engine
 from engine.gateway.ring_server import RingListener
 from engine.gateway.session import NO_OUTPUTS, Session, ack_frame, fault_frame
@@ -20,7 +20,7 @@ from kernels.frames import Fault
 WRITE_HIGH_WATER = 1 << 20
 OUTPUTS_AT_ONCE = 8192
 CONNECTIONS_MAX = 64
-STEP_NS = 100_000_000
+STEP_NS = RISK_NS
 """Of the clock: no heartbeat is older, but for a group in hand."""
 LOGGED_PER_S = 10
 _SESSIONS, _FAULTS, _CLOCK_OFF = slot("sessions"), slot("faults"), slot("clock_off_ns")
@@ -197,7 +197,7 @@ class Hub:
                 session.outputs_sent = last
 
     def start_clock(self, live: bool) -> None:
-        """Beat from now on; live: tick too, at every whole second of a steady clock."""
+        """Beat from now on; live: tick too, at every tenth of a second of a steady clock."""
         self.engine.own_clock = live
         self._step()
 

@@ -227,3 +227,17 @@ def test_behind_the_last_slot_in_use(bytes_set: list[int], start: int) -> None:
             slots[at] = bytes(byte * 4) + b"\1" + bytes(63 - byte * 4)
     used = [at for at, slot in enumerate(slots) if any(slot) and at >= start]
     assert run(groups.last_used, words_of(slots), start, 8) == (used[-1] + 1 if used else start)
+
+
+@pytest.mark.parametrize("witness", [0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_closed_group_is_what_the_twin_writes(count: int, witness: int) -> None:
+    position = 1 << 40
+    made = journal([count], position, witness=witness)
+    expected = np.frombuffer(b"".join(made.slots), f.GROUP).copy()
+    expected[0]["seq"], expected[0]["time_ns"], expected[0]["witness"] = position + 1, 99, witness
+    crc32c.seal_frames(crc32c.words_of(expected), 0, 1)
+    slots = expected.copy()
+    slots[:1] = f.new_frames(Template.GROUP, 1, source=Source.ENGINE)
+    chain = run(groups.close_group, crc32c.words_of(slots), count, position, EPOCH, 99, CHAIN, witness)
+    assert chain == made.chain and slots.tobytes() == expected.tobytes()

@@ -392,3 +392,34 @@ def test_no_bytes_are_taken_for_frames_by_chance(data: bytes) -> None:
 def test_an_ack_says_what_is_durable() -> None:
     row = np.frombuffer(ack_frame(3, 99, 100, 7), DTYPES[Template.ACK])[0]
     assert [int(row[n]) for n in ("source", "durable_seq", "ordinal", "epoch")] == [3, 99, 100, 7]
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=80), st.integers(1, 7))
+def test_a_ring_gives_every_frame_once_however_often_it_wraps(sizes: list[int], group: int) -> None:
+    peer = Peer(capacity=5, group=group)
+    peer.hello()
+    data, sent, got = fills(1, 200), 0, []
+    for size in sizes * 3:
+        room = peer.session.room()
+        part = data[sent : sent + min(size, len(room))]
+        assert len(room) or peer.session.full
+        room[: len(part)] = part
+        peer.session.received(len(part))
+        sent += len(part)
+        progress = peer.session.take(peer.group, 0, peer.answers)
+        assert progress.fault is None
+        got.append(peer.group[: progress.made].tobytes())
+    while peer.session.pending:
+        progress = peer.session.take(peer.group, 0, peer.answers)
+        got.append(peer.group[: progress.made].tobytes())
+    assert b"".join(got) == data[: sent // FRAME_BYTES * FRAME_BYTES]
+
+
+def test_two_acks_share_no_memory() -> None:
+    first = ack_frame(1, 5, 6, 7)
+    second = ack_frame(2, 50, 60, 70)
+    rows = np.frombuffer(first + second, DTYPES[Template.ACK])
+    assert rows["durable_seq"].tolist() == [5, 50] and rows["source"].tolist() == [1, 2]
+    assert all(
+        crc32c(frame[:60]) == int(row["crc"]) for frame, row in zip((first, second), rows, strict=True)
+    )

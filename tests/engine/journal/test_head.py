@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.common.errors import JournalError
-from engine.journal.head import HEAD, MAGIC, PAGE_BYTES, HeadPage
+from engine.journal.head import ACK_US, BUCKETS, HEAD, MAGIC, PAGE_BYTES, HeadPage, quantile_us, slot
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,3 +62,36 @@ def test_what_is_no_head_page_is_refused(tmp_path: Path, content: bytes) -> None
 def test_no_page_means_no_engine(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="no engine has run"):
         HeadPage(tmp_path / "head")
+
+
+def test_words_are_the_fields(tmp_path: Path) -> None:
+    page = HeadPage(tmp_path / "head", create=True)
+    for k, name in enumerate(HEAD.names or ()):
+        page.words[slot(name)] = 100 + k
+    assert [page.get(name) for name in HEAD.names or ()] == [100 + k for k in range(len(HEAD.names or ()))]
+
+
+def test_times_are_counted_by_powers_of_two_of_microseconds(tmp_path: Path) -> None:
+    page = HeadPage(tmp_path / "head", create=True)
+    for spent_ns, bucket in (
+        (0, 0),
+        (999, 0),
+        (1000, 1),
+        (1999, 1),
+        (2000, 2),
+        (65_000, 7),
+        (1 << 62, BUCKETS - 1),
+    ):
+        before = page.histogram(ACK_US)
+        page.count_time(ACK_US, spent_ns)
+        after = page.histogram(ACK_US)
+        assert [b - a for a, b in zip(before, after, strict=True)] == [
+            int(k == bucket) for k in range(BUCKETS)
+        ]
+    assert len(after) == BUCKETS and sum(after) == 7
+
+
+def test_a_quantile_is_the_upper_bound_of_its_bucket() -> None:
+    buckets = [0, 50, 0, 49, 1]
+    assert [quantile_us(buckets, share) for share in (0.1, 0.5, 0.51, 0.99, 1.0)] == [2, 2, 8, 8, 16]
+    assert quantile_us([0] * BUCKETS, 0.5) == 0

@@ -71,6 +71,24 @@ def test_no_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monke
     assert top_up(tmp_path, SEGMENT_BYTES) == AHEAD
 
 
+def test_slices_are_small_and_paused_once_a_spare_is_ready(tmp_path: Path) -> None:
+    calls = []
+
+    def pause() -> bool:
+        calls.append(len(list((tmp_path / SPARE_DIR).glob("*.ready"))))
+        return False
+
+    size = 1 << 20
+    assert top_up(tmp_path, size, pause=pause) == AHEAD
+    assert calls == [1] * (size // (1 << 18))
+    assert all(p.read_bytes() == bytes(size) for p in (tmp_path / SPARE_DIR).iterdir())
+
+
+def test_a_keeper_told_to_stop_leaves_nothing_half_made(tmp_path: Path) -> None:
+    assert top_up(tmp_path, 1 << 20, pause=lambda: True) == 1
+    assert [p.suffix for p in (tmp_path / SPARE_DIR).iterdir()] == [".ready"]
+
+
 def test_the_process_keeps_up_and_ends_on_sigterm(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, engine={"segment_bytes": SEGMENT_BYTES})
     code = "from engine.common.settings import load; from engine.journal.keeper import run; run(load())"

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from engine.common.errors import JournalDamaged, JournalError, JournalFull, SyncFailed
 from engine.core.apply import Machine
 from engine.follower import Follower
+from engine.journal import reader as reader_module
 from engine.journal import writer as writer_module
 from engine.journal.head import HeadPage
 from engine.journal.keeper import top_up
@@ -289,3 +290,38 @@ def test_epochs_that_go_back_are_refused(tmp_path: Path) -> None:
     (tmp_path / "00000001-0000000000000005.seg").touch()
     with pytest.raises(JournalError, match="epoch 1 follows epoch 2"):
         list_segments(tmp_path)
+
+
+def test_a_group_on_its_way_is_not_synced_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = open_writer(tmp_path)
+    synced: list[int] = []
+    real = os.fdatasync
+
+    def seen(fd: int) -> None:
+        synced.append(fd)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", seen)
+    writer.frames[:3] = FRAMES[:3]
+    writer.write(3, 5, 0)
+    assert not synced
+    writer.sync()
+    assert len(synced) == 1 and 0 < writer.last_sync_ns <= writer.sync_ns
+    assert read_all(tmp_path)[0].tobytes() == FRAMES[:3].tobytes()
+    writer.close()
+
+
+def test_a_group_larger_than_a_usual_read_comes_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_module, "AT_ONCE", 8)
+    writer = open_writer(tmp_path)
+    append(writer, FRAMES, cycle([1, 100, 7, 9, 8, 1, 1]))
+    writer.close()
+    reader = JournalReader(tmp_path, capacity=100)
+    sizes, parts = [], []
+    while len(chunk := reader.read()[0]):
+        sizes.append(len(chunk))
+        parts.append(chunk.tobytes())
+    reader.close()
+    assert b"".join(parts) == FRAMES.tobytes() and max(sizes) >= 100 and min(sizes) <= 8

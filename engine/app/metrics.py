@@ -1,0 +1,44 @@
+"""`godark metrics`: what the engine publishes of itself on its head page, read from outside at no cost to it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+import orjson
+
+from engine.app.options import settings_options
+from engine.common.settings import Settings
+from engine.journal.head import ACK_US, SYNC_US, HeadPage, quantile_us
+
+_COUNTS = ("epoch", "durable", "ordinal", "booked", "refused", "duplicates", "faults", "sessions", "groups", "frames",
+           "bytes", "settled_batch", "logged", "unlogged", "grown")  # fmt: skip
+
+
+def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:
+    """Every figure of the page. Times of a group are upper bounds of their bucket, since the engine's start.
+
+    `heartbeat_ms`: its age; an engine that serves is never silent for longer than 100 ms and a group in hand.
+    """
+    out: dict[str, Any] = {field: head.get(field) for field in _COUNTS}
+    groups = max(out["groups"], 1)
+    out["frames_per_group"] = round(out["frames"] / groups, 1)
+    for name, first in (("ack", ACK_US), ("sync", SYNC_US)):
+        buckets = head.histogram(first)
+        out |= {f"{name}_p{share:g}_us": quantile_us(buckets, share / 100) for share in (50, 99, 99.9)}
+    out["heartbeat_ms"] = max(0, monotonic_ns - head.get("heartbeat_ns")) // 1_000_000
+    out["clock_off_ms"] = head.get("clock_off_ns") // 1_000_000
+    return out
+
+
+@click.command("metrics", help="What the engine counts, and how long its acks and syncs take.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@settings_options
+def command(as_json: bool, settings: Settings) -> None:
+    figures = measured(HeadPage(settings.data_dir / "journal" / "head"), time.monotonic_ns())
+    if as_json:
+        click.echo(orjson.dumps(figures))
+        return
+    for name, value in figures.items():
+        click.echo(f"{name:<18} {value:>16,}")

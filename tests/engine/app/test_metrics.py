@@ -1,0 +1,46 @@
+"""`godark metrics` reads the engine's page and changes nothing on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+from click.testing import CliRunner
+
+from engine.app.metrics import command, measured
+from engine.journal.head import ACK_US, SYNC_US, HeadPage, slot
+
+
+def page_in(data_dir: Path) -> HeadPage:
+    (data_dir / "journal").mkdir(parents=True)
+    head = HeadPage(data_dir / "journal" / "head", create=True)
+    for spent_us in [50] * 98 + [900] * 2:
+        head.count_time(ACK_US, spent_us * 1000)
+        head.count_time(SYNC_US, spent_us * 500)
+    head.words[slot("groups")], head.words[slot("frames")] = 100, 2550
+    head.words[slot("heartbeat_ns")] = 5_000_000_000
+    head.words[slot("clock_off_ns")] = -3_000_000
+    return head
+
+
+def test_figures_are_those_of_the_page(tmp_path: Path) -> None:
+    figures = measured(page_in(tmp_path), 5_042_000_000)
+    assert (figures["ack_p50_us"], figures["ack_p99_us"], figures["ack_p99.9_us"]) == (64, 1024, 1024)
+    assert (figures["sync_p50_us"], figures["sync_p99_us"]) == (32, 512)
+    assert figures["frames_per_group"] == 25.5
+    assert (figures["heartbeat_ms"], figures["clock_off_ms"]) == (42, -3)
+
+
+def test_the_command_prints_them_and_leaves_the_page_alone(tmp_path: Path) -> None:
+    page_in(tmp_path)
+    before = (tmp_path / "journal" / "head").read_bytes()
+    told = CliRunner().invoke(command, ["--data-dir", str(tmp_path), "--json"])
+    assert told.exit_code == 0 and orjson.loads(told.stdout)["groups"] == 100
+    table = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
+    assert table.exit_code == 0 and "ack_p99_us" in table.stdout and "1,024" in table.stdout
+    assert (tmp_path / "journal" / "head").read_bytes() == before
+
+
+def test_no_engine_has_run_here(tmp_path: Path) -> None:
+    told = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
+    assert told.exit_code != 0
