@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import time
 from typing import Any, cast
 
@@ -20,6 +21,8 @@ from kernels.frames import Fault
 WRITE_HIGH_WATER = 1 << 20
 OUTPUTS_AT_ONCE = 8192
 CONNECTIONS_MAX = 64
+DEAD_AFTER_S = 10
+"""Without a sign of life a TCP peer's connection ends: its machine or the way to it is gone."""
 STEP_NS = RISK_NS
 """Of the clock: no heartbeat is older, but for a group in hand."""
 LOGGED_PER_S = 10
@@ -39,6 +42,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        _notice_death(transport.get_extra_info("socket"))
         self._hub.joined(self)
 
     def get_buffer(self, sizehint: int) -> Any:
@@ -68,6 +72,16 @@ class Connection(asyncio.BufferedProtocol):
             self.transport.write(data)
 
 
+def _notice_death(peer: socket.socket) -> None:
+    """Have the system find out that a peer's machine is gone: until then its sources are taken."""
+    if peer.family in (socket.AF_INET, socket.AF_INET6):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_AFTER_S // 2)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, DEAD_AFTER_S // 2)
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_S * 1000)
+
+
 class Hub:
     """All connections, and the one place where groups are made."""
 
@@ -75,7 +89,7 @@ class Hub:
         self.engine = engine
         self.ring_frames = ring_frames
         self._stop = stop
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
         self._ready: dict[Connection, None] = {}
         self._scheduled = False
         self._log = get_logger()
@@ -86,17 +100,23 @@ class Hub:
         self._time = SteadyTime(max(time.time_ns(), engine.now_ns()), time.monotonic_ns())
 
     def joined(self, connection: Connection) -> None:
-        """A peer has connected. One too many is dropped: every peer costs a buffer."""
+        """A peer has connected. One is too many, as every peer costs a buffer: whoever has waited longest without
+        a hello is dropped, or the new one if all have said it.
+        """
         if len(self._connections) >= CONNECTIONS_MAX and connection.transport is not None:
             self._warn("too_many_connections", limit=CONNECTIONS_MAX)
-            connection.transport.abort()
-            return
-        self._connections.add(connection)
+            mute = next((c for c in self._connections if not c.session.acked), connection)
+            self._connections.pop(mute, None)
+            if mute.transport is not None:
+                mute.transport.abort()
+            if mute is connection:
+                return
+        self._connections[connection] = None
         self.engine.head.words[_SESSIONS] = len(self._connections)
 
     def left(self, connection: Connection) -> None:
         """A peer has gone; its sources are free. What it sent before is not lost: it was journaled or not acked."""
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
         self._ready.pop(connection, None)
         self.engine.detach(connection.session)
         self.engine.head.words[_SESSIONS] = len(self._connections)

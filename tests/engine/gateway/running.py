@@ -39,7 +39,7 @@ class Running(NamedTuple):
     @property
     def connections(self) -> set[Connection]:
         """Those that the server holds now."""
-        return self.server._hub._connections
+        return set(self.server._hub._connections)
 
     @property
     def journal(self) -> Path:

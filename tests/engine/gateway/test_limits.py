@@ -128,15 +128,41 @@ def test_a_peer_may_have_as_many_frames_waiting_as_the_settings_say(tmp_path: Pa
     run(main)
 
 
-def test_one_peer_too_many_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_peer_too_many_takes_the_place_of_the_longest_mute_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(server_module, "CONNECTIONS_MAX", 2)
 
     async def main() -> None:
         async with running(settings_for(tmp_path)) as live:
             first, second, third = [await Peer.connect(live.settings) for _ in range(3)]
-            assert await third.ended()
-            for source, peer in ((Source.MATCHING, first), (Source.FEEDS, second)):
+            assert await first.ended()
+            for source, peer in ((Source.MATCHING, second), (Source.FEEDS, third)):
                 peer.writer.write(hello(source))
                 await peer.expect(Template.WELCOME)
+            fourth = await Peer.connect(live.settings)
+            assert await fourth.ended(), "those that have said hello are not driven out"
+            assert len(live.connections) == 2 == live.engine.head.get("sessions")
+
+    run(main)
+
+
+def test_a_tcp_peer_that_vanishes_is_noticed_by_the_system(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+
+    async def main() -> None:
+        async with running(settings_for(tmp_path, tcp=address)) as live:
+            host, _, port = address.rpartition(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            await until(lambda: len(live.connections) == 1)
+            (held,) = live.connections
+            assert held.transport is not None
+            side = held.transport.get_extra_info("socket")
+            assert side.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            limit_ms = server_module.DEAD_AFTER_S * 1000
+            assert side.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == limit_ms
+            writer.close()
 
     run(main)
