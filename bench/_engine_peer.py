@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import ConnectionLost
-from engine.gateway.client import SEND_BYTES
 from engine.gateway.session import NO_OUTPUTS, sealed
+from engine.gateway.wire import SEND_BYTES
 from kernels.frames import DTYPES, FRAME_BYTES, Source, Template, new_frames
 
 SECOND_NS = 10**9

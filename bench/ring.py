@@ -33,9 +33,10 @@ from engine.common.errors import ConnectionLost
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.core.views import views_of
-from engine.gateway.client import EngineClient, widen
+from engine.gateway.client import EngineClient
 from engine.gateway.ring import EngineEnd, ProducerEnd
 from engine.gateway.session import NO_OUTPUTS, sealed
+from engine.gateway.wire import widen
 from kernels.frames import DTYPES, FRAME_BYTES, Source, Template, new_frames
 
 COUNT = 400_000

@@ -15,26 +15,23 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import socket
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.common.errors import ConnectionLost, LostData, TransportFault
-from engine.gateway.ring_client import open_ring
 from engine.gateway.session import sealed
+from engine.gateway.wire import RING, Wire, dial
 from kernels import frames as f
-from kernels.crc32c import first_bad_frame, seal_frames, words_of
-from kernels.frames import FRAME, FRAME_BYTES, Fault, Source, StatusKind, Template
+from kernels.crc32c import seal_frames, words_of
+from kernels.frames import FRAME, Fault, Source, StatusKind, Template
 
 SOURCES_MAX = 16
-RING = "ring:"
 _RETRY_FIRST_S, _RETRY_GROWTH, _RETRY_MAX_S = 0.004, 1.5, 0.5  # a standby is there within 30 ms
-SEND_BYTES = 1 << 20
 _FATAL = {Fault.BAD_CRC, Fault.WRONG_SCHEMA, Fault.UNKNOWN_TEMPLATE, Fault.SPARE_NOT_ZERO, Fault.CONFLICT,
           Fault.SOURCE_FORBIDDEN, Fault.NO_HELLO}  # fmt: skip
 
@@ -49,46 +46,6 @@ class Status(NamedTuple):
 class _Unacked(NamedTuple):
     frames: NDArray[np.void]
     upto: dict[int, int]  # highest seq per source in it
-
-
-class _Wire(asyncio.Protocol):
-    def __init__(self, client: EngineClient) -> None:
-        self._client = client
-        self._rest = b""
-        self.writable = asyncio.Event()
-        self.writable.set()
-        self.lost = asyncio.get_running_loop().create_future()
-
-    def data_received(self, data: bytes) -> None:
-        whole = bytearray(self._rest + data)
-        left = len(whole) % FRAME_BYTES
-        self._rest = bytes(whole[len(whole) - left :])
-        del whole[len(whole) - left :]
-        frames = np.frombuffer(whole, FRAME)
-        good = first_bad_frame(words_of(frames), 0, len(frames))
-        self._client._received(frames[:good])
-        if good < len(frames):
-            self._client._damaged()
-
-    def pause_writing(self) -> None:
-        self.writable.clear()
-
-    def resume_writing(self) -> None:
-        self.writable.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.writable.set()
-        if not self.lost.done():
-            self.lost.set_result(None)
-
-
-def widen(peer: Any) -> None:
-    """Let a socket hold a whole group on its way: what arrives in one piece is synced once. As far as allowed.
-
-    None, where the transport is no socket, is passed over.
-    """
-    if peer is not None:
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
 
 
 class EngineClient:
@@ -135,7 +92,7 @@ class EngineClient:
         self._unacked_frames = 0
         self._progress = asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._wire: _Wire | None = None
+        self._wire: Wire | None = None
         self._welcomes: dict[int, np.void] = {}
         self._status: Status | None = None
         self._fatal: Exception | None = None
@@ -181,29 +138,12 @@ class EngineClient:
             return error.message
         return "no engine answers; is it running?"
 
-    async def _dial(self) -> None:
-        """Open the transport that the address names."""
-        loop = asyncio.get_running_loop()
-        host, _, port = self._address.rpartition(":")
-        wire = _Wire(self)
-        if self._address.startswith(RING):
-            path = Path(self._address.removeprefix(RING))
-            self._transport = await open_ring(path, lambda: wire, self._patience_s)
-        elif host and "/" not in host and port.isdecimal():
-            self._transport, _ = await loop.create_connection(lambda: wire, host.strip("[]"), int(port))
-        else:
-            self._transport, _ = await loop.create_unix_connection(lambda: wire, self._address)
-        self._wire = wire
-
     async def _connect_once(self, until_s: float) -> dict[int, int]:
         loop = asyncio.get_running_loop()
         self._last_fault = Fault.NONE
         async with asyncio.timeout(max(until_s - time.monotonic(), _RETRY_FIRST_S)):
-            await self._dial()
-        transport = self._transport
-        assert transport is not None
-        transport.set_write_buffer_limits(high=1 << 20)
-        widen(transport.get_extra_info("socket"))
+            self._wire = Wire(self._received, self._damaged)
+            self._transport = await dial(self._address, self._wire, self._patience_s)
         self._say_hello()
         deadline = loop.time() + self._patience_s
         while len(self._welcomes) < len(self._sources):

@@ -47,7 +47,7 @@ class RingConnection:
                 with memoryview(self._unsent) as view:
                     done = self._end.answer(view)
             except TransportFault as error:
-                get_logger().warning("session_fault", **error.context)
+                get_logger().warning("session_fault", reason=error.line(), **error.context)
                 self.abort()
                 return True
             del self._unsent[:done]
@@ -97,7 +97,7 @@ class RingListener:
         try:
             busy = self._poll()
         except TransportFault as error:
-            get_logger().warning("session_fault", **error.context)
+            get_logger().warning("session_fault", reason=error.line(), **error.context)
             self._drop()
             busy = True
         if busy or self._pause_s == 0:

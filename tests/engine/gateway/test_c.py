@@ -74,7 +74,7 @@ def test_both_ways_to_a_crc_agree(programs: Path) -> None:
     assert said.strip() == f"{crc32c(b'123456789'):08x}" == "e3069283"
 
 
-@pytest.mark.parametrize("over", ["unix", "tcp"])
+@pytest.mark.parametrize("over", [pytest.param("unix", marks=pytest.mark.slow), "tcp"])
 def test_the_same_fills_lead_to_the_same_digest(programs: Path, tmp_path: Path, over: str) -> None:
     async def main() -> None:
         where = f"127.0.0.1:{free_port()}"

@@ -72,7 +72,7 @@ async def opened(r: Running, frames: np.ndarray = OPENING) -> None:
     await client.close()
 
 
-@pytest.mark.parametrize("pieces", [1, 37])
+@pytest.mark.parametrize("pieces", [pytest.param(1, marks=pytest.mark.slow), 37])
 def test_the_same_lines_lead_to_the_same_digest(tmp_path: Path, pieces: int) -> None:
     data = lines_of(FLOW)
     step = -(-len(data) // pieces)
@@ -230,7 +230,7 @@ def test_lines_are_cut_wherever_the_chunks_are() -> None:
     data = b"one\n\ntwo\r\n" + b"y" * (LINE_BYTES_MAX + 1) + b"\nthree"
     whole = [(n, None if part is None else part.strip()) for n, part in LineCutter().cut(data, end=True)]
     assert whole == [(1, b"one"), (2, b""), (3, b"two"), (4, None), (5, b"three")]
-    for step in (1, 7, 4096, 70_000):
+    for step in (61, 4096, 70_000):
         cutter = LineCutter()
         cut = [line for at in range(0, len(data), step) for line in cutter.cut(data[at : at + step])]
         cut += cutter.cut(b"", end=True)
@@ -260,7 +260,7 @@ class Person:
         return line
 
 
-@pytest.mark.parametrize("over", ["tcp", "unix"])
+@pytest.mark.parametrize("over", [pytest.param("tcp", marks=pytest.mark.slow), "unix"])
 def test_a_listener_serves_one_after_another(tmp_path: Path, over: str) -> None:
     async def main() -> None:
         async with running(settings_for(tmp_path)) as r:
@@ -344,12 +344,22 @@ def test_the_command_on_stdin(tmp_path: Path) -> None:
             assert [line["line"] for line in said if line["type"] == "sent"] == [1, 3]
             assert r.engine.durable_seq(Source.MATCHING) == seq + 1
             assert any("output" in line for line in said)
+
+    run(main)
+
+
+@pytest.mark.slow
+def test_the_command_without_outputs(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(settings_for(tmp_path)) as r:
+            await opened(r)
             status, said, _ = await command(r, text(BTC), "--no-outputs")
             assert status == 0 and [line["type"] for line in said] == ["welcome", "sent", "ack"]
 
     run(main)
 
 
+@pytest.mark.slow
 def test_the_command_as_a_listener_ends_on_a_signal(tmp_path: Path) -> None:
     async def main() -> None:
         async with running(settings_for(tmp_path)) as r:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from kernels import frames as f
 from kernels.frames import Refusal, Source, Template
 
 KEY = bytes(range(32))
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Names:
@@ -238,3 +240,23 @@ def test_outputs_are_told_in_names_and_units() -> None:
     assert output_object(output(Template.REFUSAL, reason=999), Names())["reason"] == 999
     free = output_object(output(Template.FREE_COLLATERAL, taker_free_e6=-(1 << 62), maker_free_e6=5), Names())
     assert (free["taker_free"], free["maker_free"]) == (None, "0.000005")
+
+
+def test_the_lines_that_readme_shows_are_lines() -> None:
+    """Each of them is taken; together they show every kind that has no own words there."""
+    shown = [
+        line.strip()
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith('    {"type"')
+    ]
+    kinds = {type(parse_line(line.encode())).__name__ for line in shown}
+    assert kinds == {
+        "Fill",
+        "Account",
+        "Transfer",
+        "Setting",
+        "Observation",
+        "Params",
+        "Correction",
+        "StatusRequest",
+    }

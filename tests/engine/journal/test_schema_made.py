@@ -6,7 +6,7 @@ import enum
 
 import pytest
 
-from engine.app.cli import execute
+from engine.app.cli import ROOT, execute
 from engine.journal.schema import c_header, sbe
 from engine.journal.schema.enums import ENUMS, FAULT_ANSWERS
 from engine.journal.schema.messages import COMMON, ENUM_FIELDS, MESSAGES
@@ -67,3 +67,11 @@ def test_write_brings_both_up_to_date(
     assert execute(["schema", "--write"]) == 0
     assert sbe.FILE.read_text() == sbe.schema_text()
     assert c_header.FILE.read_text() == c_header.header_text()
+
+
+@pytest.mark.parametrize("why", [fault for fault in f.Fault if fault], ids=lambda w: w.name)
+def test_each_fault_has_its_line_in_the_readme(why: f.Fault) -> None:
+    """Code, name, what it means, what the peer does: as the schema and the C header have them."""
+    said = ENUMS[f.Fault].values[why.name]
+    line = f"| {int(why)} | `{why.name}` | {said} | {FAULT_ANSWERS[why]} |"
+    assert line in (ROOT / "README.md").read_text().splitlines()
