@@ -106,7 +106,7 @@ class Nursery:
             cwd=ROOT, env=env, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL,
         )  # fmt: skip
         theirs.close()
-        self._socket.settimeout(4 * PATIENCE_S)  # the first start on a machine compiles
+        self._socket.settimeout(10 * PATIENCE_S)  # the first start on a machine compiles
         self.ask({"hello": True})
 
     def ask(self, request: Mapping[str, Any], fds: list[int] | None = None) -> dict[str, Any]:
