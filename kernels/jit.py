@@ -72,6 +72,7 @@ _OPTIONS: dict[str, Any] = {
     "_nrt": False,
 }
 _policy = njit(**_OPTIONS)
+_called = njit(**{**_OPTIONS, "forceinline": False})
 
 
 def kernel(function: F) -> F:
@@ -81,6 +82,14 @@ def kernel(function: F) -> F:
     functions then costs nothing (4 to 6 times the fills a second), and no kernel can allocate an array.
     """
     return cast(F, _policy(function))
+
+
+def routine(function: F) -> F:
+    """A kernel that is called and not inlined: for what is large and rare, or called from many places.
+
+    It is compiled once. A call with the books costs a tenth of a microsecond.
+    """
+    return cast(F, _called(function))
 
 
 def prepare(function: Callable[..., Any], *like: Any) -> None:

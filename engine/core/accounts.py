@@ -28,7 +28,7 @@ from engine.core.views import Scratch
 from kernels.book import within, worth_of
 from kernels.frames import Refusal, SettingKind, TransferKind
 from kernels.funding import settle
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import ACCOUNT_CROSS, ACCOUNT_FROZEN, LEG_TRANSFER, LIMIT, MAX_TIERS, POSITION_TOO_LARGE
 from kernels.margin import initial_by, tier_of, too_large
 from kernels.slots import find_account, find_position, insert_account, link_position, unlink_position
@@ -79,7 +79,7 @@ def apply_account(books: Books, frame: Record) -> int:
     return _OK
 
 
-@kernel
+@routine
 def apply_transfer(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
     """A deposit, a withdrawal, or cash moved between free and a position. Returns (refusal, legs made)."""
     meta = books.meta[0]
@@ -198,7 +198,7 @@ def stays_funded(books: Books, held: Held, market: Record, cash: int) -> int:
     return 1 if ok == 1 and cash + worth >= need else 0
 
 
-@kernel
+@routine
 def apply_setting(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
     """Leverage or margin mode of (account, market). Returns (refusal, legs made)."""
     account, m = wide(frame["account"]), wide(frame["market"])

@@ -40,7 +40,7 @@ from engine.core.views import Scratch
 from kernels.book import next_cost, within, worth_of
 from kernels.frames import CandidateKind, LiquidationKind, Refusal
 from kernels.funding import settle
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import LEG_DELEVERAGE, LEG_TAKEOVER, MARKET_FROZEN, MARKET_HALTED, MAX_LIQUIDATIONS
 from kernels.liquidation import (
     FULL_BELOW_E6,
@@ -72,7 +72,7 @@ _TAKEN = int(LiquidationKind.TAKEOVER)
 _DELEVERAGED = int(LiquidationKind.DELEVERAGE)
 
 
-@kernel
+@routine
 def apply_candidate(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
     """The next step of one position's liquidation, if it is due. Returns (refusal, legs made: 0 or 2)."""
     kind, m, account = wide(frame["kind"]), wide(frame["market"]), wide(frame["account"])
@@ -128,7 +128,7 @@ def is_due(books: Books, under: int, equity: int) -> int:
     return 1 if books.meta[0]["now_ns"] - books.liquidations[under - 1]["first_ns"] >= TAKEOVER_NS else 0
 
 
-@kernel
+@routine
 def place_order(books: Books, slot: int, account: int, m: int, unit: Unit) -> int:
     """Begin the position's liquidation, or place its next reduce-only order if that is due. Returns the refusal.
 
@@ -252,7 +252,7 @@ def book_exchange(
     return _OK
 
 
-@kernel
+@routine
 def take_over(
     books: Books, slot: int, account: int, m: int, scratch: Scratch, n_legs: int
 ) -> tuple[int, int]:
@@ -306,7 +306,7 @@ def left_with(books: Books, slot: int, held: Held, leg: Leg) -> int:
     return unit.beside - leg.transfer + leg.cash + leg.worth_e6
 
 
-@kernel
+@routine
 def deleverage_to(
     books: Books, slot: int, account: int, m: int, other: int, scratch: Scratch, n_legs: int
 ) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from engine.core.outputs import emit_account_state, set_market_state
 from engine.core.prices import restart_market
 from engine.core.state import Books
 from kernels.frames import CorrectionKind, OutcomeStage, Refusal
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import ACCOUNT_FROZEN, MARKET_FROZEN, MARKET_HALTED
 from kernels.types import Record, wide
 
@@ -40,7 +40,7 @@ def apply_outcome(books: Books, frame: Record) -> int:
     return _OK
 
 
-@kernel
+@routine
 def apply_correction(books: Books, frame: Record) -> int:
     """Close open refusals; a market without any is no longer frozen."""
     kind = wide(frame["kind"])

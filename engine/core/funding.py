@@ -10,7 +10,7 @@ from kernels.frames import Refusal, TickKind
 from kernels.funding import HOUR_NS, SECOND_NS, next_index
 from kernels.funding_premium import premium_of_source
 from kernels.funding_rate import add_premium, interval_rate_e12, slots_elapsed
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import FEED_SLOTS, SLOT_ASK, SLOT_BID, SLOT_MID
 from kernels.oracle_rules import admits
 from kernels.profiles import TWAP_DIFF
@@ -183,7 +183,7 @@ def tick_refusal(books: Books, frame: Record) -> int:
     return _OK
 
 
-@kernel
+@routine
 def apply_tick(books: Books, frame: Record) -> int:
     """Advance the clock. A second samples every market; the first tick past an hour ends that hour.
 

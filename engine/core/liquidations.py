@@ -10,7 +10,7 @@ from engine.core.outputs import emit, pair
 from engine.core.state import Books
 from engine.core.units import unit_of
 from kernels.frames import LiquidationKind, Source, Template
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import POSITION_LIQUIDATING
 from kernels.liquidation import SILENCE_NS
 from kernels.margin import liquidatable
@@ -30,7 +30,7 @@ def tell_liquidation(books: Books, kind: int, account: int, m: int, size: int, p
     emit(books, _ORDER, m, as_of_seq, size, price, pair(account, kind), 0)
 
 
-@kernel
+@routine
 def begin_liquidation(books: Books, slot: int) -> int:
     """The row of the position's liquidation, made if it is none; the caller has seen that there is room.
 
@@ -59,7 +59,7 @@ def begin_liquidation(books: Books, slot: int) -> int:
     return n
 
 
-@kernel
+@routine
 def end_liquidation(books: Books, k: int) -> None:
     """Take out row `k`: its position is closed, has its margin again, or risk no longer speaks of it."""
     rows, meta = books.liquidations, books.meta[0]
@@ -78,7 +78,7 @@ def end_liquidation(books: Books, k: int) -> None:
     tell_liquidation(books, _RELEASE, account, m, 0, 0)
 
 
-@kernel
+@routine
 def review_liquidation(books: Books, slot: int) -> None:
     """After something moved the position in `slot`: end its liquidation if it is closed or has its margin again.
 

@@ -13,7 +13,7 @@ from engine.core.state import Books
 from kernels.book import within
 from kernels.funding_accrual import accrued_index
 from kernels.int128 import mul_add128
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import MAX_TIERS
 from kernels.margin import floor_rate_e12, held_tier, maintenance_e6, settled_cash, valued
 from kernels.types import Record, wide
@@ -68,7 +68,7 @@ def position_need(books: Books, row: Record, accrued: int) -> tuple[int, int, in
     return cash + worth, maintenance_e6(books.tiers, top, notional, market_floor_e12(books, m)), 1
 
 
-@kernel
+@routine
 def unit_of(books: Books, slot: int, accrued: int) -> Unit:
     """Margin of the unit that the open position in `slot` belongs to. O(its account's cross positions)."""
     row = books.positions[slot]
