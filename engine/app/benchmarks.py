@@ -12,6 +12,8 @@ import orjson
 from bench.harness import Budget
 from engine.app.cli import ROOT
 from engine.common.errors import ChecksFailed, UsageError
+from engine.common.logs import configure
+from engine.common.settings import LogSettings
 
 _NOT_AREAS = frozenset({"__init__", "harness"})
 
@@ -78,6 +80,8 @@ def _show_table(budgets: list[Budget]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per budget, one per line.")
 @click.option("--strict", is_flag=True, help="Fail also when a goal is missed.")
 def command(areas: tuple[str, ...], as_json: bool, strict: bool) -> None:
+    # What is measured within this process must not write between the lines.
+    configure(LogSettings(level="warning"), "bench")
     budgets: list[Budget] = []
     for area in choose(areas, area_names()):
         click.echo(f"measuring {area}", err=True)

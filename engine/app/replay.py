@@ -214,8 +214,9 @@ def replay_settings(settings: Settings, data_dir: Path) -> Settings:
             "rpc_urls": (),
         }
     )
+    risk = settings.risk.model_copy(update={"page": data_dir / "risk" / "page"})
     return settings.model_copy(
-        update={"data_dir": data_dir, "engine": engine, "devnet": devnet, "relayer": relayer}
+        update={"data_dir": data_dir, "engine": engine, "devnet": devnet, "relayer": relayer, "risk": risk}
     )
 
 

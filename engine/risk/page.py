@@ -39,7 +39,8 @@ class RiskPage:
     """The mapped page; `row` is its one record. `create`: begin it anew."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
         try:
             if os.fstat(fd).st_size != PAGE_BYTES:

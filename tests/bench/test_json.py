@@ -15,10 +15,13 @@ from engine.app import benchmarks
 KEYS = ["name", "figure", "unit", "goal", "met", "ratios", "answer_checked", "sizes"]
 TINY: dict[str, dict[str, Any]] = {
     "engine": {"count": 4_000, "paced": 1_000},
+    "failover": {"takeovers": 1, "positions": 4_000},
     "margin": {"scale": 50_000},
     "merkle": {"scale": 512},
     "pricing": {"scale": 256},
     "programs": {"transactions": 4},
+    "ring": {"count": 4_096, "through": 16_384},
+    "risk": {"scale": 4_000},
 }
 
 
