@@ -37,6 +37,8 @@ class Follower:
     `live` reads no further than the head page says is durable; otherwise to the last complete group of a
     journal at rest. `from_snapshot`: begin with the newest good one, and begin anew with one where the journal
     no longer keeps this follower's place: for those who need the books, not every frame (`jumps` counts it).
+    `snapshot_upto`: begin with the newest good one at or before this position, and never jump: for those who need
+    every frame from there on.
     `check_digest`: also of a snapshot whose every CRC is right, which costs half its loading.
     `machine`, `gate`: brought by the caller, and kept in step; both must be new.
     WitnessMismatch or JournalDamaged end the following.
@@ -49,6 +51,7 @@ class Follower:
         live: bool = True,
         capacity: int = 65_536,
         from_snapshot: bool = False,
+        snapshot_upto: int | None = None,
         check_digest: bool = True,
         machine: Machine | None = None,
         gate: Gate | None = None,
@@ -57,10 +60,11 @@ class Follower:
         self.jumps = 0
         self._directory = directory
         self._gate = gate
-        self._from_snapshot, self._check_digest = from_snapshot, check_digest
+        self._from_snapshot, self._snapshot_upto = from_snapshot, snapshot_upto
+        self._check_digest = check_digest
         self._head = HeadPage(directory / "head") if live else None
         self._reader = JournalReader(directory, capacity=self.machine.capacity)
-        if from_snapshot:
+        if from_snapshot or snapshot_upto is not None:
             self._begin_with_snapshot()
 
     @property
@@ -115,7 +119,7 @@ class Follower:
 
     def _begin_with_snapshot(self) -> bool:
         """Take over the newest good snapshot; False if there is none."""
-        loaded = newest_good(self._directory, check_digest=self._check_digest)
+        loaded = newest_good(self._directory, check_digest=self._check_digest, upto=self._snapshot_upto)
         if loaded is None:
             return False
         self.machine.state = loaded.state

@@ -47,6 +47,10 @@ class Outcomes:
         self.settled = _last_settled(store)
         self.finalized = 0
 
+    def begin_behind(self, batch: int) -> None:
+        """Everything up to this batch is final and told; the first to be expected is the next one."""
+        self.finalized, self._slot = self._store.final_upto(batch)
+
     def expect(self, batch: int, intents: list[Intent]) -> None:
         """A batch was planned; an earlier run may have seen some of its transactions final, and told.
 

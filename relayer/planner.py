@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.follower import Follower
-from relayer.core.batch import Batch, Batcher
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.follower import Followed
+from engine.journal.reader import Cursor
+from relayer.core.batch import Batch
 from relayer.core.graph import COMMIT, Node, edges_of
 from relayer.core.leaf import account_keys, leaves_of
-from relayer.core.log import MerkleLog
 from relayer.core.payload import (
     Chunk,
     Commit,
@@ -20,24 +24,35 @@ from relayer.core.payload import (
     encode_chunk,
     encode_commit,
 )
+from relayer.resume import begin
+from relayer.store import ResumePoint, Store
 
 
 class Plan(NamedTuple):
-    """One batch as transactions: payload of each node, and what each waits for. In sending order."""
+    """One batch as transactions: payload of each node, and what each waits for. In sending order.
+
+    resume: where a fold goes on when all of it is final; deltas: DELTA[n] of it. edges: to nodes of batches before
+    the one that this fold began behind there are none, but from a commit: those are final.
+    """
 
     commit: Commit
     chunks: list[Chunk]
     payloads: dict[Node, bytes]
     edges: dict[Node, set[Node]]
+    resume: ResumePoint
+    deltas: NDArray[np.void]
 
 
 class Planner:
-    """Folds the journal into plans. The same journal gives the same plans, byte for byte."""
+    """Folds the journal into plans. The same journal gives the same plans, byte for byte, wherever it begins.
 
-    def __init__(self, directory: Path, *, rows_per_chunk: int, live: bool = True) -> None:
-        self.follower = Follower(directory, live=live)
-        self.log = MerkleLog()
-        self.batcher = Batcher()
+    store: go on behind what is recorded there as final; None: from the first frame. Errors as `resume.begin`.
+    """
+
+    def __init__(
+        self, directory: Path, *, rows_per_chunk: int, live: bool = True, store: Store | None = None
+    ) -> None:
+        self.follower, self.batcher, self.log, self._last = begin(directory, store, live=live)
         self._rows_per_chunk = rows_per_chunk
         self._last_chunk: dict[tuple[bytes, int], Node] = {}
         self._closed: deque[Plan] = deque()
@@ -54,14 +69,23 @@ class Planner:
     def next(self) -> Plan | None:
         """The next batch's plan, folding one stretch of journal if none waits; None if there is none yet."""
         if not self._closed:
+            cursor = self.follower.cursor
             followed = self.follower.poll()
             if followed is None:
                 return None
-            for batch in self.batcher.feed(*followed):
-                self._closed.append(self._plan(batch))
+            # A batch that closes here ends behind `cursor`: from there on its successor is folded.
+            for batch in self._feed(followed):
+                self._closed.append(self._plan(batch, cursor))
         return self._closed.popleft() if self._closed else None
 
-    def _plan(self, batch: Batch) -> Plan:
+    def _feed(self, followed: Followed) -> Iterator[Batch]:
+        """Batches that these frames close, without those that were in batches before this fold began."""
+        frames, ordinal, results, legs = followed
+        known = min(max(0, self._last + 1 - ordinal), len(frames))
+        made = int(results["legs"][:known].sum())
+        return self.batcher.feed(frames[known:], ordinal + known, results[known:], legs[made:])
+
+    def _plan(self, batch: Batch, cursor: Cursor) -> Plan:
         books = self.follower.machine.books
         keys = account_keys(books.keys[: int(books.meta[0]["accounts"])])
         self.log.append(leaves_of(batch.fills, keys))
@@ -76,4 +100,7 @@ class Planner:
         chunks = chunks_of(batch, rows, self._rows_per_chunk)
         payloads = {Node(batch.number, COMMIT): encode_commit(commit)}
         payloads.update({Node(c.batch, c.chunk): encode_chunk(c) for c in chunks})
-        return Plan(commit, chunks, payloads, edges_of(commit, chunks, self._last_chunk))
+        edge = self.log.edge().tobytes()
+        resume = ResumePoint(batch.number, batch.last, cursor, self.log.size, edge)
+        edges = edges_of(commit, chunks, self._last_chunk)
+        return Plan(commit, chunks, payloads, edges, resume, batch.deltas)

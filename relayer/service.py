@@ -12,7 +12,6 @@ from engine.common.errors import JournalError, ProcessFailed, RpcError
 from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
-from engine.journal.retention import hold
 from kernels.frames import FRAME, Source
 from relayer.chain.messages import Signer
 from relayer.chain.rpc import RpcClient
@@ -21,6 +20,7 @@ from relayer.core.lifecycle import IN_FLIGHT, State
 from relayer.outcomes import EngineLink, Outcomes
 from relayer.page import RelayerPage
 from relayer.planner import Plan, Planner
+from relayer.resume import ResumePoints
 from relayer.signer.keyfile import KeyfileSigner
 from relayer.store import Store, StoreLock
 from relayer.submit import Landed, Submitter
@@ -40,15 +40,18 @@ class Relayer:
         self._settings = settings
         self._store = store
         self._engine = engine
-        # Batches and log are folded from the first frame at every start: nothing of the journal may go yet.
-        hold(settings.data_dir / "journal", "relayer", 0)
-        self._planner = Planner(settings.data_dir / "journal", rows_per_chunk=settings.relayer.rows_per_chunk)
+        journal = settings.data_dir / "journal"
+        self._planner = Planner(journal, rows_per_chunk=settings.relayer.rows_per_chunk, store=store)
+        self._resume = ResumePoints(
+            store, journal
+        )  # lets go of segments: after the planner has seen the journal
         self._graph = Graph()
         self._submitter = Submitter(rpcs, signer, store, self._graph)
         self._outcomes = Outcomes(store)
         self._payloads: dict[Node, bytes] = {}
-        self._batches = 0
-        self._planned = 0
+        self._batches = self._planner.batcher.number
+        self._outcomes.begin_behind(self._batches)
+        self._planned = self._outcomes.finalized
         self._page = RelayerPage(settings.relayer.page, create=True)
         self._pause_s = 0.0
         self._last_poll_s = 0.0
@@ -74,6 +77,7 @@ class Relayer:
                 get_logger().warning("rpc_unavailable", reason=error.line())
             self._pause_s = min(max(2 * self._pause_s, _RPC_PAUSE_FIRST_S), _RPC_PAUSE_MAX_S)
             await asyncio.sleep(self._pause_s)
+        self._resume.advance(self._outcomes.settled, time.monotonic_ns())
         self._publish()
         return followed or submitted or told
 
@@ -98,6 +102,7 @@ class Relayer:
         self._batches = plan.commit.batch
         self._planned += len(intents)
         self._outcomes.expect(plan.commit.batch, intents)
+        self._resume.expect(plan.resume, plan.deltas)
         for intent in intents:
             if intent.state is State.FINALIZED:
                 continue

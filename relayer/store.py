@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from engine.common.errors import StoreError
+from engine.journal.reader import Cursor
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
 
@@ -40,6 +41,22 @@ CREATE TABLE IF NOT EXISTS outcome (
     seq INTEGER PRIMARY KEY,
     frame BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS resume (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    batch INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    log_size INTEGER NOT NULL,
+    edge BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS touched (
+    account INTEGER NOT NULL,
+    market INTEGER NOT NULL,
+    batch INTEGER NOT NULL,
+    PRIMARY KEY (account, market)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -59,6 +76,20 @@ class Signature(NamedTuple):
     node: Node
     wire: bytes
     last_valid_height: int
+
+
+class ResumePoint(NamedTuple):
+    """Where a fold of the journal goes on: behind a batch of which everything is final, as is all before it.
+
+    batch, last: its number and its last ordinal. cursor: a place between two groups, at or before frame `last + 1`.
+    log_size, edge: of the Merkle log after it (`MerkleLog.edge`, as bytes).
+    """
+
+    batch: int
+    last: int
+    cursor: Cursor
+    log_size: int
+    edge: bytes
 
 
 class StoreLock:
@@ -167,6 +198,32 @@ class Store:
         """Outcome frames, the newest first."""
         for (frame,) in self._db.execute("SELECT frame FROM outcome ORDER BY seq DESC"):
             yield frame
+
+    def resume_point(self) -> ResumePoint | None:
+        """Where to go on; None: at the journal's first frame."""
+        row = self._db.execute(
+            "SELECT batch, last, position, epoch, chain, log_size, edge FROM resume"
+        ).fetchone()
+        return ResumePoint(row[0], row[1], Cursor(*row[2:5]), row[5], row[6]) if row else None
+
+    def touched(self) -> Iterator[tuple[int, int, int]]:
+        """(account, market, batch that touched it last) of every position, as of the resume point."""
+        return iter(self._db.execute("SELECT account, market, batch FROM touched"))
+
+    def move_resume_point(self, point: ResumePoint, touched: Iterable[tuple[int, int, int]]) -> None:
+        """Go on behind `point` from now on. touched: as in `touched`, of the batches since the one before."""
+        self._db.executemany("INSERT OR REPLACE INTO touched VALUES (?, ?, ?)", touched)
+        self._db.execute(
+            "INSERT OR REPLACE INTO resume VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+            (point.batch, point.last, *point.cursor, point.log_size, point.edge),
+        )
+
+    def final_upto(self, batch: int) -> tuple[int, int]:
+        """Of the batches up to this one, all final: how many intents they have, and the highest slot of any."""
+        count, slot = self._db.execute(
+            "SELECT count(*), coalesce(max(slot), 0) FROM intent WHERE batch<=?", (batch,)
+        ).fetchone()
+        return int(count), int(slot)
 
     def counts(self) -> dict[State, int]:
         """How many intents are in each state."""

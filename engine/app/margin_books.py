@@ -58,7 +58,7 @@ def fold(directory: Path) -> Any:
     journal = directory / "journal" if (directory / "journal").is_dir() else directory
     if not journal.is_dir() or not list_segments(journal):
         raise InputFileError(str(directory), "is no directory with a journal")
-    follower = Follower(journal, live=(journal / "head").is_file())
+    follower = Follower(journal, live=(journal / "head").is_file(), from_snapshot=True)
     try:
         while follower.poll() is not None:
             continue

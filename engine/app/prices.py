@@ -25,6 +25,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.head import HeadPage
 from engine.journal.reader import JournalReader, check_witness
+from engine.journal.restore import require_whole
 from engine.journal.segment import list_segments
 from kernels.frames import OBSERVATION, TICK, ObservationKind, Refusal, Template, TickKind
 from kernels.funding_rate import predicted_rate_e12
@@ -89,8 +90,9 @@ def priced_seconds(
 ) -> Iterator[PricedSecond]:
     """Every market in every second with from_ns <= time <= to_ns, in order; as far as position `upto`.
 
-    JournalDamaged, WitnessMismatch: the journal is not what the engine wrote.
+    JournalDamaged, WitnessMismatch: the journal is not what the engine wrote. JournalGone: its start was unlinked.
     """
+    require_whole(directory, "prices are recomputed from its first frame")
     machine, reader = Machine(), JournalReader(directory)
     refused: dict[int, list[tuple[int, str]]] = {}
     try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
+from engine.common import logs
 from engine.common.settings import Settings
-from engine.gateway.process import open_epoch, serve_until_stopped
+from engine.gateway.process import make_room, open_epoch, serve_until_stopped
 from engine.gateway.warm import compile_all
 from engine.standby.process import follow
 
@@ -11,6 +14,7 @@ from engine.standby.process import follow
 def run(settings: Settings) -> None:
     """Process entry: a standby first, and from the engine's death on the engine."""
     compile_all()
-    taken = follow(settings)
+    taken = follow(settings, functools.partial(make_room, accounts=settings.engine.reserve_accounts))
     if taken is not None:
+        logs.configure(settings.logs, process="engine")
         serve_until_stopped(settings, open_epoch(settings, *taken))

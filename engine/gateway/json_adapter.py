@@ -46,7 +46,7 @@ class FollowedBooks:
     """The `Directory` of a journal that is being written: behind by at most what `refresh` has not folded."""
 
     def __init__(self, journal: Path) -> None:
-        self._follower = Follower(journal)
+        self._follower = Follower(journal, from_snapshot=True)
         self._symbols: list[str] = []
         self.refresh()
 

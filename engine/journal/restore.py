@@ -11,32 +11,42 @@ from engine.common.errors import JournalDamaged, JournalGone, SnapshotUnusable
 from engine.common.logs import get_logger
 from engine.journal.reader import Cursor
 from engine.journal.segment import list_segments
-from engine.journal.snapshot import Loaded, list_snapshots, load_snapshot
+from engine.journal.snapshot import Loaded, list_snapshots, load_snapshot, position_of
 from kernels.crc32c import first_bad_frame, words_of
 from kernels.frames import FRAME, FRAME_BYTES
 
 
-def newest_good(directory: Path, *, check_digest: bool = True) -> Loaded | None:
+def newest_good(directory: Path, *, check_digest: bool = True, upto: int | None = None) -> Loaded | None:
     """The newest usable snapshot of the journal in `directory`; None: fold from the journal's start.
 
-    Each that is passed over is told in one log line. JournalGone: none is usable, and the start is not kept.
-    JournalDamaged: the journal ends before a good one. SchemaUnknown: one was written by a newer GoDark.
+    upto: only those at or before this position. Each that is passed over is told in one log line.
+    JournalGone: none is usable, and the start is not kept. JournalDamaged: the journal ends before a good one.
+    SchemaUnknown: one was written by a newer GoDark.
     """
     for path in reversed(list_snapshots(directory)):
+        if upto is not None and position_of(path) > upto:
+            continue
         try:
             loaded = load_snapshot(path, check_digest=check_digest)
             check_continues(directory, loaded.cursor)
             return loaded
         except (SnapshotUnusable, JournalGone) as error:
             get_logger().warning("snapshot_passed_over", reason=error.line())
+    require_whole(
+        directory, "no snapshot is usable" if upto is None else f"no snapshot up to {upto} is usable"
+    )
+    return None
+
+
+def require_whole(directory: Path, why: str) -> None:
+    """JournalGone, saying why every segment is needed, if the first ones were unlinked."""
     segments = list_segments(directory)
     if segments and segments[0].first_position > 0:
         raise JournalGone(
-            f"{directory}: the journal begins at position {segments[0].first_position} and no snapshot is usable:"
-            " restore a snapshot or the older segments from a copy",
+            f"{directory}: the journal begins at position {segments[0].first_position} and {why}:"
+            " put the older segments (or a snapshot) back from a copy",
             position=segments[0].first_position,
         )
-    return None
 
 
 def check_continues(directory: Path, cursor: Cursor) -> None:

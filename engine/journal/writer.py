@@ -24,6 +24,9 @@ from kernels.frames import FRAME, FRAME_BYTES
 from kernels.groups import close_group
 
 SPARE_DIR = "ahead"
+FIRST_BYTES = 1 << 20
+"""A segment that the engine must zero itself begins so small, or as small as a group allows, and doubles as long as
+no spare is ready: nobody waits for 64 MiB of zeros before his first ack."""
 _EPOCH, _ORDINAL, _DURABLE = slot("epoch"), slot("ordinal"), slot("durable")
 
 
@@ -48,10 +51,11 @@ class JournalWriter:
         self.epoch = tail.epoch + 1
         self.position = tail.cursor.position
         self.chain = tail.cursor.chain
-        self._segment_bytes = segment_bytes
+        self._spare_bytes = self._room_bytes = segment_bytes
         # A segment begins with a header of its own; what is left takes one group's header and its frames.
         fitting = segment_bytes // FRAME_BYTES - 2
         self._block = np.zeros(min(group_frames_max, fitting) + 1, FRAME)
+        self._own_bytes = min(segment_bytes, max(FIRST_BYTES, _pages((len(self._block) + 1) * FRAME_BYTES)))
         header = empty_group(position=0, epoch=self.epoch, time_ns=time_ns, chain=0, witness=0)
         self._block[:1] = header.view(FRAME)
         self._words = words_of(self._block)
@@ -77,7 +81,7 @@ class JournalWriter:
 
         What the caller does in between costs no time while the disk is busy.
         """
-        if (self.position - self._first + 1 + count) * FRAME_BYTES > self._segment_bytes:
+        if (self.position - self._first + 1 + count) * FRAME_BYTES > self._room_bytes:
             self._open_segment(time_ns, witness)
         chain = int(close_group(self._words, count, self.position, self.epoch, time_ns, self.chain, witness))
         size, offset = (count + 1) * FRAME_BYTES, (self.position - self._first) * FRAME_BYTES
@@ -105,7 +109,7 @@ class JournalWriter:
     def _open_segment(self, time_ns: int, witness: int) -> None:
         """Go on in a new segment. JournalFull leaves the writer as it was."""
         path = segment_path(self.directory, self.epoch, self.position)
-        self._take_spare(path)
+        room_bytes = self._take_spare(path)
         header = empty_group(
             position=self.position, epoch=self.epoch, time_ns=time_ns, chain=self.chain, witness=witness
         )
@@ -119,7 +123,7 @@ class JournalWriter:
             os.close(fd)
             raise
         self.close()
-        self._fd, self._first = fd, self.position
+        self._fd, self._first, self._room_bytes = fd, self.position, room_bytes
         self.sync()
         try:
             sync_directory(self.directory)
@@ -127,18 +131,25 @@ class JournalWriter:
             raise SyncFailed(f"{path}: its name cannot be made durable: {error.strerror}") from error
         self.position += 1
 
-    def _take_spare(self, path: Path) -> None:
-        """Move a prezeroed segment into place, or write one now."""
+    def _take_spare(self, path: Path) -> int:
+        """Move a prezeroed segment into place, or write a smaller one now. Returns its size in bytes."""
         try:
             for spare in sorted((self.directory / SPARE_DIR).glob("*.ready")):
-                if spare.stat().st_size == self._segment_bytes:
+                if spare.stat().st_size == self._spare_bytes:
                     spare.rename(path)
-                    return
-            temporary = path.with_suffix(".new")
-            write_zeros(temporary, self._segment_bytes)
+                    return self._spare_bytes
+            temporary, size = path.with_suffix(".new"), self._own_bytes
+            write_zeros(temporary, size)
             temporary.rename(path)
         except OSError as error:
             raise disk_error(f"{path}: cannot open a new segment", error) from error
+        self._own_bytes = min(2 * size, self._spare_bytes)
+        return size
+
+
+def _pages(size: int) -> int:
+    """`size` rounded up to whole pages."""
+    return -(-size // 4096) * 4096
 
 
 def _write(fd: int, data: memoryview, offset: int) -> None:

@@ -48,12 +48,13 @@ class Risk:
 
     def __init__(self, settings: Settings) -> None:
         own = settings.risk
-        self._follower = Follower(settings.data_dir / "journal")
+        self._follower = Follower(settings.data_dir / "journal", from_snapshot=True)
         self._sweeper = Sweeper(self._follower.machine)
         self._interval_ns, self._check_ns = own.sweep_ms * 1_000_000, own.check_s * 10**9
         self._most = own.candidates_max
         self._swept_ns = self._checked_ns = 0
         self._ticked = False
+        self._jumps = 0
         self.caught_up = False
         self.page = RiskPage(own.page, create=True)
 
@@ -69,6 +70,9 @@ class Risk:
             if followed is None:
                 self.caught_up = True
                 return turn > 0
+            if self._follower.jumps != self._jumps:
+                self._jumps = self._follower.jumps
+                self._sweeper.forget()
             self._sweeper.touch(followed)
             self._ticked |= bool((followed.frames["template"] == _TICK).any())
         self.caught_up = False

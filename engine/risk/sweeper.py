@@ -67,6 +67,10 @@ class Sweeper:
         self.counts = Counts(0, 0, self._worst_e6, 0)
         self._resize(0, 0)
 
+    def forget(self) -> None:
+        """The books are others than before: no room that was taken in the old ones counts."""
+        self._stale = True
+
     def touch(self, followed: Followed) -> None:
         """Note what these frames, which the machine has folded, may have changed."""
         self._fit()

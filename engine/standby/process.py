@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,11 +43,19 @@ class Taken(NamedTuple):
 
 
 class Standby:
-    """One standby, driven by `run` on the thread that owns it. `stop` ends it."""
+    """One standby, driven by `run` on the thread that owns it. `stop` ends it.
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    make_room: gives the books the memory that an engine starts with; called whenever less than half of it is left,
+    so that a takeover need not.
+    """
+
+    def __init__(
+        self, settings: Settings, stop: threading.Event, make_room: Callable[[Machine], None] | None = None
+    ) -> None:
         self._directory = settings.data_dir / "journal"
         self._settings = settings.standby
+        self._reserve = settings.engine.reserve_accounts
+        self._make_room = make_room
         self._stop = stop
         self.machine, self.gate = Machine(), new_gate()
         self._follower = Follower(self._directory, from_snapshot=True, machine=self.machine, gate=self.gate)
@@ -58,6 +67,7 @@ class Standby:
         """Fold what is durable now; returns the position reached."""
         while not self._stop.is_set() and self._follower.poll() is not None:
             continue
+        self._keep_room()
         return self._follower.position
 
     def run(self) -> Taken | None:
@@ -75,8 +85,15 @@ class Standby:
                     self.machine, self.gate, self._follower.cursor, now_ns, self._must_break_off
                 )
             elif not moved:
+                self._keep_room()
                 self._watch.wait(self._settings.poll_ms)
         return None
+
+    def _keep_room(self) -> None:
+        """Make room again where the books have grown, or others were loaded."""
+        state = self.machine.state
+        if self._make_room and 2 * (len(state.books.accounts) - state.number("accounts")) < self._reserve:
+            self._make_room(self.machine)
 
     def close(self) -> None:
         """Let go of journal and engine."""
@@ -125,10 +142,11 @@ class Standby:
         return Taken(self.machine, self.gate, tail, lock)
 
 
-def follow(settings: Settings) -> Taken | None:
+def follow(settings: Settings, make_room: Callable[[Machine], None]) -> Taken | None:
     """Process entry, all kernels loaded: be the standby until SIGTERM or SIGINT (None), or until it has taken over.
 
-    Garbage collection is off from here on: what lives now lives on, and the engine's loop will need it so.
+    make_room as for `Standby`. Garbage collection is off from here on: what lives now lives on, and the engine's
+    loop will need it so.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,7 +154,7 @@ def follow(settings: Settings) -> Taken | None:
     _await_head(settings.data_dir / "journal" / "head", stop)
     if stop.is_set():
         return None
-    standby = Standby(settings, stop)
+    standby = Standby(settings, stop, make_room)
     position = standby.catch_up()
     gc.collect()
     gc.freeze()

@@ -11,7 +11,7 @@ from engine.common.logs import get_logger
 from engine.common.settings import StandbySettings
 from engine.core.apply import Machine
 from engine.journal.reader import Cursor
-from engine.journal.retention import keep_from, unlink_segments, unlink_snapshots
+from engine.journal.retention import holds, keep_from, pinned, unlink_segments, unlink_snapshots
 from engine.journal.snapshot import Interrupted, list_snapshots, position_of, verify_snapshot, write_snapshot
 from kernels.admission import Gate
 from kernels.frames import FRAME_BYTES
@@ -66,10 +66,15 @@ class Snapshots:
         return True
 
     def _let_go(self, broken_off: Callable[[], bool]) -> None:
-        unlink_snapshots(self._directory, self._settings.snapshots_kept)
+        """Snapshots first: of those that holders can use, verified ones stay."""
         good = [
             position_of(path) for path in list_snapshots(self._directory) if self._is_good(path, broken_off)
         ]
+        if broken_off():
+            return  # some were not looked at
+        pins = pinned(good, holds(self._directory).values())
+        dropped = unlink_snapshots(self._directory, self._settings.snapshots_kept, pins)
+        good = sorted(set(good) - set(map(position_of, dropped)))
         gone = unlink_segments(self._directory, keep_from(self._directory, good, self._settings.holders))
         if gone:
             get_logger().info("segments_unlinked", count=len(gone), last=gone[-1].path.name)

@@ -7,7 +7,7 @@ no batch. Batches cover the journal without gaps: each begins where the last one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -34,15 +34,19 @@ class Batch(NamedTuple):
 
 
 class Batcher:
-    """Cuts what a follower saw into batches. Bounded: one open batch of at most 65,536 fills."""
+    """Cuts what a follower saw into batches. Bounded: one open batch of at most 65,536 fills.
 
-    def __init__(self) -> None:
-        self.number = 0
-        self._first = 1
+    To go on behind a batch, where frame `last + 1` is fed next: its number, its last ordinal, and of every
+    position touched until then (account, market, the batch that touched it last).
+    """
+
+    def __init__(self, number: int = 0, last: int = 0, touched: Iterable[tuple[int, int, int]] = ()) -> None:
+        self.number = number
+        self._first = last + 1
         self._fills: list[NDArray[np.void]] = []
         self._legs: list[NDArray[np.void]] = []
         self._open_fills = 0
-        self._touched: dict[tuple[int, int], int] = {}
+        self._touched = {(account, market): batch for account, market, batch in touched}
 
     @property
     def open_fills(self) -> int:

@@ -3,7 +3,8 @@
 A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). Level 0 holds the leaf
 hashes; level k holds the roots of the complete subtrees of 2^k leaves, in order. A complete node never
 changes, so every past size can be proven from the same arrays, which hold 64 bytes a leaf (and reserve
-up to twice that as they double).
+up to twice that as they double). A log that is resumed from its edge holds what came since: enough to append
+and for every later root, not for proofs of what came before.
 """
 
 from __future__ import annotations
@@ -64,6 +65,30 @@ class MerkleLog:
     def __init__(self) -> None:
         self._size = 0
         self._levels: list[Bytes] = [np.empty((FIRST_CAPACITY, HASH_BYTES), dtype=np.uint8)]
+        self._resumed_at = 0
+
+    @classmethod
+    def resumed(cls, size: int, edge: Bytes) -> MerkleLog:
+        """A log of `size` leaves of which only `edge` is known, as `edge()` gave it at that size.
+
+        Raises UsageError unless the edge has as many nodes as a log of that size.
+        """
+        if size < 0 or edge.shape != (size.bit_count(), HASH_BYTES) or edge.dtype != np.uint8:
+            raise UsageError(f"an edge of {list(edge.shape)} does not fit a log of {size} leaves", size=size)
+        log = cls()
+        log._size = log._resumed_at = size
+        row = 0
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                log._store(level, (size >> level) - 1, edge[row : row + 1])
+                row += 1
+        return log
+
+    def edge(self) -> Bytes:
+        """The roots of the largest complete subtrees from left to right, uint8[bits set in size, 32]."""
+        levels = reversed(range(self._size.bit_length()))
+        nodes = [self._node(k, (self._size >> k) - 1) for k in levels if self._size >> k & 1]
+        return _rows(nodes)
 
     @property
     def size(self) -> int:
@@ -97,7 +122,8 @@ class MerkleLog:
         while done < total:
             self._store(level, done, rows)
             done, total = done >> 1, total >> 1
-            rows = hash_pairs(self._levels[level][2 * done : 2 * total])
+            base = self._base(level)
+            rows = hash_pairs(self._levels[level][2 * done - base : 2 * total - base])
             level += 1
         self._size += len(hashes)
 
@@ -134,8 +160,8 @@ class MerkleLog:
 
     def level(self, level: int) -> Bytes:
         """The complete nodes of one level, uint8[size >> level, 32], read-only, valid until an append."""
-        if level < 0:
-            raise UsageError(f"level {level} of a Merkle log", level=level)
+        if level < 0 or self._resumed_at:
+            raise UsageError(f"level {level} of a Merkle log resumed at {self._resumed_at}", level=level)
         count = self._size >> level
         rows = self._levels[level][:count] if count else np.empty((0, HASH_BYTES), dtype=np.uint8)
         view = rows.view()
@@ -143,11 +169,21 @@ class MerkleLog:
         return view
 
     def _node(self, level: int, index: int) -> bytes:
-        return self._levels[level][index].tobytes()
+        at = index - self._base(level)
+        if at < 0:
+            raise UsageError(
+                f"node {index} of level {level} is not held: resumed at {self._resumed_at} leaves"
+            )
+        return self._levels[level][at].tobytes()
+
+    def _base(self, level: int) -> int:
+        """Number of the first node that is held: the left one of the pair that was open when it was resumed."""
+        return self._resumed_at >> (level + 1) << 1
 
     def _store(self, level: int, first: int, rows: Bytes) -> None:
-        if level == len(self._levels):
+        while level >= len(self._levels):
             self._levels.append(np.empty((FIRST_CAPACITY, HASH_BYTES), dtype=np.uint8))
+        first -= self._base(level)
         need, held = first + len(rows), self._levels[level]
         if need > len(held):
             grown = np.empty((max(need, 2 * len(held)), HASH_BYTES), dtype=np.uint8)

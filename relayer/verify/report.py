@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine.journal.restore import require_whole
 from relayer.chain.rpc import RpcClient
 from relayer.verify.batches import PlainBatches
 from relayer.verify.books import Audit, BooksEvidence
@@ -84,7 +85,11 @@ async def verify(
     upto: int | None = None,
     live_digest: bytes | None = None,
 ) -> dict[str, Any]:
-    """Recompute the journal, read the chain, compare. upto: journal position to stop at (None: its end)."""
+    """Recompute the journal, read the chain, compare. upto: journal position to stop at (None: its end).
+
+    JournalGone: its start was unlinked. A fold from a snapshot would believe what it should check.
+    """
+    require_whole(directory, "it is checked from its first frame, not from a snapshot")
     plain = PlainBatches(rows_per_chunk)
     books = Audit(directory, plain, upto=upto).run()
     async with RpcClient(rpc_url, timeout_s=30.0) as rpc:

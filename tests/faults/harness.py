@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.common.settings import Settings
+from engine.journal.snapshot import list_snapshots, position_of
+from kernels.frames import FRAME_BYTES
 from relayer.verify.model import Model
 from tests.engine.gateway.running import settings_for
 from tests.engine.journal.material import Frames
-from tests.faults.driver import Driver, Status
+from tests.faults.driver import Driver, Gone, Status
 from tests.faults.nursery import Child, Nursery
 
 SEGMENT_BYTES = 1 << 16
@@ -34,6 +36,31 @@ def scratch() -> Iterator[Path]:
 def small(data_dir: Path, **engine: Any) -> Settings:
     """Settings with segments of 64 KiB and a clock that stands still."""
     return settings_for(data_dir, segment_bytes=SEGMENT_BYTES, **engine)
+
+
+def with_snapshots(settings: Settings, slots: int) -> Settings:
+    """The same with a snapshot due every so many slots of journal, and nobody whose word must be waited for."""
+    standby = settings.standby.model_copy(update={"snapshot_bytes": slots * FRAME_BYTES, "holders": ()})
+    return settings.model_copy(update={"standby": standby})
+
+
+def snapshots_of(settings: Settings) -> list[int]:
+    """Positions of the snapshots that lie there."""
+    return [position_of(path) for path in list_snapshots(settings.data_dir / "journal")]
+
+
+def go_on_elsewhere(driver: Driver, heir: Child, patience_s: float = 20.0) -> None:
+    """Say hello to whoever takes the dead engine's place. Gone: `heir` has ended as well; TimeoutError."""
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return driver.connect()
+        except Gone:
+            if heir.ended():
+                raise
+            if time.monotonic() > deadline:
+                raise TimeoutError(heir.said()) from None
+            time.sleep(0.005)
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -1,6 +1,6 @@
 """Engines by the hundred: a process that has everything compiled, and forks one whenever it is asked.
 
-What runs in the child is the command itself, `godark engine` or `godark keeper`; only the start of the
+What runs in the child is the command itself, `godark engine`, `keeper` or `standby`; only the start of the
 interpreter and the loading of the kernels are not repeated. With the shim preloaded the child arms it with the
 variables it was given, so that each one fails at a place of its own.
 """
@@ -180,10 +180,21 @@ def _plant_no_directory_sync() -> None:
     os.fsync = all_but_the_journal  # type: ignore[assignment]
 
 
+def _plant_no_snapshot_sync() -> None:
+    def all_but_snapshots(sync: Any) -> Any:
+        return lambda fd: None if ".snap" in _name(fd) or _name(fd).endswith(".part") else sync(fd)
+
+    def _name(fd: int) -> str:
+        return os.readlink(f"/proc/self/fd/{fd}")
+
+    os.fsync, os.fdatasync = all_but_snapshots(os.fsync), all_but_snapshots(os.fdatasync)
+
+
 PLANTS = {
     "no sync": _plant_no_sync,
     "late sync": _plant_late_sync,
     "no directory sync": _plant_no_directory_sync,
+    "no snapshot sync": _plant_no_snapshot_sync,
 }
 """Bugs that a harness must find, as changes to what a child calls."""
 
@@ -219,13 +230,13 @@ def _warm() -> None:
     """Import and compile what a child will want, so that its start is the command's own work only."""
     import uvloop  # noqa: F401
 
-    from engine.app import cli, options  # noqa: F401
+    from engine.app import cli, options, standby  # noqa: F401
     from engine.gateway import process
     from engine.gateway.warm import compile_all
     from engine.journal import keeper  # noqa: F401
 
     compile_all()
-    process.compile_all = lambda: None
+    process.compile_all = standby.compile_all = lambda: None
 
 
 def _serve(channel: socket.socket) -> None:

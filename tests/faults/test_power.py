@@ -16,6 +16,8 @@ from engine.core.apply import Machine
 from engine.gateway.process import recover
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
+from engine.journal.segment import list_segments
+from engine.journal.snapshot import list_snapshots, verify_snapshot
 from engine.journal.writer import SPARE_DIR, JournalWriter
 from kernels.admission import Gate, new_gate
 from tests.engine.journal.material import START_NS, Frames, flow
@@ -88,6 +90,11 @@ def _check(disk: Disk, judge: Judge, image: Path, seed: int, keep: float) -> int
         machine, gate = _start(image / "data")
     except GodarkError as error:
         raise Cut(f"it does not start: {error.line()}") from error
+    for path in list_snapshots(image / "data" / "journal"):
+        try:
+            verify_snapshot(path)
+        except GodarkError as error:
+            raise Cut(f"a snapshot that has its name is not whole: {error.line()}") from error
     for source, seq in disk.acked.items():
         if int(gate.last_seq[source]) < seq:
             raise Cut(f"source {source}: {seq} was acknowledged, {int(gate.last_seq[source])} is there")
@@ -98,22 +105,28 @@ def _check(disk: Disk, judge: Judge, image: Path, seed: int, keep: float) -> int
 
 
 def _cut_everywhere(
-    place: Path, records: list[Record], judge: Judge, plans: list[tuple[int, float]]
+    place: Path, records: list[Record], judge: Judge, plans: list[tuple[int, float]], *, in_turns: int = 0
 ) -> list[int]:
-    """Cut before and behind every sync and every promise, in each of the ways (seed, keep)."""
+    """Cut before and behind every sync and every promise, in each of the ways (seed, keep).
+
+    in_turns: only at each so-manieth place, in one way after the other.
+    """
     disk, done, found = Disk(place), 0, []
     points = sync_points(records)
-    for point in sorted({*points, *(k + 1 for k in points), len(records)}):
+    cuts = sorted({*points, *(k + 1 for k in points), len(records)})
+    for number, point in enumerate(cuts, 1):
         for record in records[done:point]:
             disk.apply(record)
         done = point
-        for seed, keep in plans:
+        if in_turns and number % in_turns and point < len(records):
+            continue
+        for seed, keep in plans if not in_turns else [plans[number // in_turns % len(plans)]]:
             with harness.scratch() as image:
                 try:
                     found.append(_check(disk, judge, image, seed + 16 * point, keep))
                 except Cut as error:
                     raise Cut(f"cut before record {point}, {_shown(records, point)}; {error}") from error
-    assert disk.acked and found[-1] == len(judge.frames)
+    assert disk.acked and max(found[-3:]) == len(judge.frames)
     return found
 
 
@@ -147,3 +160,63 @@ def test_a_cut_at_any_sync_point_in_many_ways(shimmed: Nursery, place: Path, see
     chance = random.Random(seed)
     plans = [(chance.randrange(1 << 30), chance.choice((0.05, 0.3, 0.5, 0.7, 0.95))) for _ in range(6)]
     _cut_everywhere(place / "run", _record(shimmed, place / "run", frames), Judge(frames), plans)
+
+
+LONGER = flow(steps=14, fills=130)
+EVERY = 400
+"""Slots of journal between two snapshots: behind the third of them the first segment goes."""
+
+
+def _record_takeover(nursery: Nursery, place: Path, frames: Frames, plant: str = "") -> list[Record]:
+    """What an engine and its standby did: snapshots, segments and snapshots unlinked, and when the engine was killed
+    with frames in flight, the takeover and what followed it. plant: in the standby.
+    """
+    settings, log = harness.small(place / "data"), place.parent / f"{place.name}.log"
+    settings = harness.with_snapshots(settings, EVERY)
+    journal, driver = settings.data_dir / "journal", Driver(settings.engine.socket, frames)
+    engine = nursery.start(settings, shim={"dir": place, "log": log})
+    assert engine.ready() is not None, engine.said()
+    standby = nursery.start(settings, command="standby", shim={"dir": place, "log": log}, plant=plant)
+    assert standby.ready() is not None, standby.said()
+    driver.connect()
+    due = EVERY
+    while driver.sent < len(frames) - 3 * PART:
+        driver.send(PART)
+        driver.settle()
+        if HeadPage(journal / "head").get("durable") >= due:
+            harness.wait_for(lambda: harness.snapshots_of(settings)[-1:] >= [due])  # noqa: B023
+            due = harness.snapshots_of(settings)[-1] + EVERY
+    harness.wait_for(lambda: list_segments(journal)[0].first_position > 0)
+    driver.send(PART)
+    engine.stop()
+    harness.go_on_elsewhere(driver, standby)
+    driver.run(PART)
+    driver.close()
+    standby.stop()
+    records = read_log(log)
+    log.unlink()
+    return records
+
+
+def test_a_cut_while_a_standby_writes_snapshots_unlinks_and_takes_over(shimmed: Nursery, place: Path) -> None:
+    records = _record_takeover(shimmed, place / "run", LONGER)
+    gone = {Path(record.path).suffix for record in records if record.kind == Kind.UNLINK}
+    named = [r.path2 for r in records if r.kind == Kind.RENAME and r.path2.endswith(".snap")]
+    assert {".seg", ".snap"} <= gone and len(named) >= 4
+    found = _cut_everywhere(place / "run", records, Judge(LONGER), CI_PLANS, in_turns=4)
+    assert len(set(found)) > 10, "cuts that all leave the same show nothing"
+
+
+def test_a_standby_that_does_not_sync_its_snapshots_is_found_out(shimmed: Nursery, place: Path) -> None:
+    records = _record_takeover(shimmed, place / "run", LONGER, "no snapshot sync")
+    with pytest.raises(Cut, match=r"is not whole|does not start"):
+        _cut_everywhere(place / "run", records, Judge(LONGER), CI_PLANS, in_turns=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(LONG_SEEDS // 4))
+def test_a_cut_at_any_sync_point_of_engine_and_standby(shimmed: Nursery, place: Path, seed: int) -> None:
+    frames = flow(steps=14, fills=130, seed=seed)
+    chance = random.Random(seed)
+    plans = [(chance.randrange(1 << 30), chance.choice((0.0, 0.05, 0.3, 0.5, 0.7, 0.95))) for _ in range(4)]
+    _cut_everywhere(place / "run", _record_takeover(shimmed, place / "run", frames), Judge(frames), plans)

@@ -11,11 +11,12 @@ import pytest
 from engine.common.errors import JournalError, ProcessFailed, StoreError
 from engine.common.settings import Settings
 from engine.core.apply import Machine
+from engine.journal import reader
 from engine.journal.head import HeadPage
 from engine.journal.retention import holds
 from engine.journal.writer import publish
 from kernels.frames import OutcomeStage, Source
-from relayer import service
+from relayer import resume, service
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
 from relayer.page import RelayerPage
@@ -26,6 +27,7 @@ from relayer.store import Store
 from tests.engine.journal.material import append, flow, open_writer
 from tests.relayer.devnet.transactions import SIGNER
 from tests.relayer.engine import Engine
+from tests.relayer.journals import journal_with_snapshots, let_go
 from tests.relayer.stage import Stage, on_stage
 from tests.relayer.test_planner import plans_of
 
@@ -35,15 +37,17 @@ FRAMES = flow(steps=5, fills=12)
 class House:
     """A journal, an engine that takes outcomes, and a relayer that may be stopped and started."""
 
-    def __init__(self, data_dir: Path, stage: Stage, **relayer: int) -> None:
+    def __init__(self, data_dir: Path, stage: Stage, *, ready: bool = False, **relayer: int) -> None:
+        """ready: the journal is there."""
         self.stage, self.engine = stage, Engine()
         options = {"rpc_poll_ms": 0, "rows_per_chunk": 3, "inflight_max": 16, **relayer}
         self.settings = Settings(data_dir=data_dir, relayer=options)
         self.journal = data_dir / "journal"
-        writer = open_writer(self.journal)
-        append(writer, FRAMES, itertools.repeat(40), Machine(capacity=1024))
-        publish(HeadPage(self.journal / "head", create=True), writer, len(FRAMES))
-        writer.close()
+        if not ready:
+            writer = open_writer(self.journal)
+            append(writer, FRAMES, itertools.repeat(40), Machine(capacity=1024))
+            publish(HeadPage(self.journal / "head", create=True), writer, len(FRAMES))
+            writer.close()
         self.plans: list[Plan] = plans_of(self.journal)
         self.store = Store(self.settings.data_dir / "relayer" / "store.sqlite")
 
@@ -83,7 +87,7 @@ class House:
         assert self.page("outcomes_acked") == len(told) == self.engine.acked[Source.RELAYER]
         assert (self.page("tx_finalized"), self.page("tx_failed")) == (len(memos), 0)
         assert self.page("log_size") == self.plans[-1].commit.log_size
-        assert holds(self.journal) == {"relayer": 0}, "it folds from the first frame at every start"
+        assert holds(self.journal)["relayer"] <= self.plans[-1].resume.cursor.position
 
 
 def test_from_journal_to_finality_and_back(tmp_path: Path) -> None:
@@ -117,6 +121,36 @@ def test_a_relayer_stopped_again_and_again(tmp_path: Path, turns: int) -> None:
         await house.begin()
         await house.finish()
         house.check()
+
+    on_stage(tmp_path, play)
+
+
+@pytest.mark.parametrize("turns", [3, 40])
+def test_restarted_again_and_again_while_segments_go(
+    tmp_path: Path, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each start has the record, the newest snapshots and what is left of the journal; root and outcomes as ever."""
+    monkeypatch.setattr(resume, "PAUSE_NS", 0)
+    monkeypatch.setattr(reader, "AT_ONCE", 40)  # as beside an engine: a journal of this size is else one read
+    journal_with_snapshots(tmp_path / "journal", flow(steps=16, fills=30), every=2)
+
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage, ready=True)
+        firsts, begun = [], []
+        while not firsts or house.page("settled") < len(house.plans):
+            stage.faults[0].set("lose_answer", 2, 2)
+            await house.begin()
+            begun.append(house.relayer._planner.batcher.number)
+            for _ in range(turns):
+                await house.relayer.turn()
+            firsts.append(let_go(house.journal))
+            assert len(firsts) < 200
+        await house.begin()
+        await house.relayer.turn()
+        house.check()
+        assert firsts == sorted(firsts) and firsts[-1] > 0, "segments were let go of"
+        assert begun == sorted(begun) and begun[-1] > 0, "and batches that are final were not planned again"
+        assert house.page("planned") == house.page("tx_finalized")
 
     on_stage(tmp_path, play)
 

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.common.errors import JournalError
-from engine.journal.retention import HOLD_DIR, hold, holds, keep_from, unlink_segments, unlink_snapshots
+from engine.journal.retention import (
+    HOLD_DIR,
+    hold,
+    holds,
+    keep_from,
+    pinned,
+    unlink_segments,
+    unlink_snapshots,
+)
 from engine.journal.segment import list_segments, segment_path
-from engine.journal.snapshot import SNAPSHOT_DIR, list_snapshots, snapshot_path
+from engine.journal.snapshot import SNAPSHOT_DIR, list_snapshots, position_of, snapshot_path
 
 
 def segments(directory: Path, *places: tuple[int, int]) -> None:
@@ -27,10 +38,47 @@ def test_nothing_goes_before_two_snapshots_and_every_holders_word(tmp_path: Path
     assert keep_from(tmp_path, [100, 200], ["relayer"]) == 0
     hold(tmp_path, "relayer", 150)
     assert keep_from(tmp_path, [], ["relayer"]) == keep_from(tmp_path, [100], ["relayer"]) == 0
+    assert keep_from(tmp_path, [100, 200, 300], ["relayer"]) == 0, (
+        "it has one snapshot to start from, not two"
+    )
+    hold(tmp_path, "relayer", 200)
     assert keep_from(tmp_path, [100, 200], ["relayer"]) == 100
-    assert keep_from(tmp_path, [100, 200, 300], ["relayer"]) == 150
+    assert keep_from(tmp_path, [100, 200, 300], ["relayer"]) == 100
+    hold(tmp_path, "relayer", 10**9)
+    assert keep_from(tmp_path, [100, 200, 300], ["relayer"]) == 200
     assert keep_from(tmp_path, [100, 200, 300], ["relayer", "archive"]) == 0
-    assert keep_from(tmp_path, [100, 200, 300], []) == 150, "a word once given counts, asked for or not"
+    hold(tmp_path, "relayer", 200)
+    assert keep_from(tmp_path, [100, 200, 300], []) == 100, "a word once given counts, asked for or not"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["snapshot", "relayer", "archive", "clear"]), st.integers(1, 90))))
+def test_whoever_gave_its_word_finds_two_snapshots_and_all_that_follows_them(
+    steps: list[tuple[str, int]],
+) -> None:
+    """Snapshots at the journal's growing end, holds that only grow, clearing in between: as in a running group."""
+    with tempfile.TemporaryDirectory() as name:
+        directory, end, first_holds = Path(name), 1, {"relayer": 0, "archive": 0}
+        (directory / SNAPSHOT_DIR).mkdir()
+        segments(directory, *((1, at) for at in range(0, 4000, 37)))
+        for who, position in first_holds.items():
+            hold(directory, who, position)
+        for what, number in steps:
+            if what == "snapshot":
+                end += number
+                snapshot_path(directory, end).touch()
+            elif what == "clear":
+                good = [position_of(path) for path in list_snapshots(directory)]
+                gone = unlink_snapshots(directory, 2, pinned(good, holds(directory).values()))
+                good = sorted(set(good) - set(map(position_of, gone)))
+                unlink_segments(directory, keep_from(directory, good, first_holds))
+            else:
+                first_holds[what] = min(end, first_holds[what] + 3 * number)
+                hold(directory, what, first_holds[what])
+            kept = list_segments(directory)[0].first_position
+            for position in [*holds(directory).values(), end]:
+                usable = [s for s in map(position_of, list_snapshots(directory)) if s <= position]
+                # The slot before a snapshot is looked at as well: it ties the journal to it.
+                assert kept == 0 or (len(usable) > 1 and kept < usable[-2])
 
 
 def test_a_hold_moves_and_outlives_its_process(tmp_path: Path) -> None:
@@ -81,3 +129,13 @@ def test_the_newest_snapshots_stay_and_half_ones_go(tmp_path: Path) -> None:
     assert [p.stem for p in unlink_snapshots(tmp_path, 2)] == [f"{5:016d}", f"{70:016d}"]
     assert list_snapshots(tmp_path) == [snapshot_path(tmp_path, 600), snapshot_path(tmp_path, 8000)]
     assert len(list((tmp_path / SNAPSHOT_DIR).iterdir())) == 3 and written.exists(), "its writer lives"
+
+
+def test_a_snapshot_that_a_holder_can_use_stays(tmp_path: Path) -> None:
+    (tmp_path / SNAPSHOT_DIR).mkdir()
+    places = [5, 70, 600, 8000, 9000]
+    for position in places:
+        snapshot_path(tmp_path, position).touch()
+    assert pinned(places, [100, 650]) == [5, 70, 600]
+    assert pinned(places, [4]) == pinned(places, []) == []
+    assert [p.stem for p in unlink_snapshots(tmp_path, 2, pinned(places, [650]))] == [f"{5:016d}"]

@@ -1,0 +1,125 @@
+"""Each call that a standby makes on files, failed, cut short, and died at: beside it the engine goes on, and whoever
+takes the engine's place has all that was acknowledged, in the model's state, from what retention has left.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.common.settings import Settings
+from engine.journal.head import HeadPage
+from engine.journal.segment import list_segments
+from tests.engine.journal.material import flow
+from tests.faults import harness
+from tests.faults.disk import Kind, read_log
+from tests.faults.driver import Driver, Gone
+from tests.faults.harness import Judge, finish
+from tests.faults.nursery import Child, Nursery
+from tests.faults.test_syscalls import WAYS, End
+
+pytestmark = pytest.mark.end_to_end
+
+FRAMES = flow(steps=14, fills=130)
+JUDGE = Judge(FRAMES)
+PART = 440
+LAST = 60
+"""So many frames are left for whoever takes over."""
+CI_SHARE = 9
+
+
+def _settings(place: Path) -> Settings:
+    return harness.with_snapshots(harness.small(place / "data"), PART)
+
+
+def _follow(settings: Settings, driver: Driver, standby: Child) -> None:
+    """Fill the journal, a snapshot (or a word that there is none, or the standby's end) behind each part."""
+    driver.connect()
+    while driver.sent < len(FRAMES) - LAST:
+        driver.send(min(PART, len(FRAMES) - LAST - driver.sent))
+        driver.settle()
+        due = HeadPage(settings.data_dir / "journal" / "head").get("durable")
+        failed = standby.said().count("snapshot_failed")
+        if driver.sent % PART == 0:
+            harness.wait_for(
+                lambda: (
+                    harness.snapshots_of(settings)[-1:] == [due]  # noqa: B023
+                    or standby.said().count("snapshot_failed") > failed  # noqa: B023
+                    or standby.ended()
+                )
+            )
+
+
+def _run(nursery: Nursery, place: Path, shim: dict[str, object]) -> tuple[End, int]:
+    """A standby to which something happens; the engine is killed; how it ended, and what was left of the journal."""
+    settings = _settings(place)
+    driver = Driver(settings.engine.socket, FRAMES, timeout_s=10)
+    engine = nursery.start(settings)
+    assert engine.ready() is not None, engine.said()
+    standby = nursery.start(settings, command="standby", shim={"dir": place, **shim})
+    status: int | None = None
+    if standby.ready() is None:
+        status = standby.wait(5)
+        driver.connect()
+        driver.send(PART)
+        driver.settle()
+    else:
+        _follow(settings, driver, standby)
+    assert not engine.ended(), engine.said()
+    first = list_segments(settings.data_dir / "journal")[0].first_position
+    engine.stop()
+    if status is None:
+        try:
+            harness.go_on_elsewhere(driver, standby)
+            driver.run(PART)
+            harness.check_end(driver, JUDGE)
+            standby.stop()
+        except Gone:
+            status = standby.wait(5)
+    finish(nursery, settings, driver, JUDGE).stop()
+    driver.close()
+    return End(status, standby.said(), driver.faults), first
+
+
+def _judge(end: End, do: str) -> None:
+    assert "unexpected" not in end.said and "Traceback" not in end.said, end
+    if do in ("before", "after"):
+        assert end.status == -9, end
+    elif do == "short":
+        assert end.status is None, end
+    else:
+        assert end.status in (None, 3, 70), end
+        told = (
+            "snapshot_failed",
+            "nothing_unlinked",
+            "godark: ",
+            "sync_failed",
+            "JOURNAL_FULL",
+            "journal_full",
+        )
+        assert any(word in end.said for word in told) or end.faults, end
+
+
+@pytest.mark.parametrize("share", [CI_SHARE, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_call_of_the_standby_fails(shimmed: Nursery, place: Path, share: int) -> None:
+    """share: only every so-manieth call, in one way after the other; 1: each in every way."""
+    log = place / "calls.log"
+    with harness.scratch() as inside:
+        end, first = _run(shimmed, inside, {"log": log})
+    assert end.status is None and first > 0, "it took over, and had let go of a segment"
+    kinds = [record.kind for record in read_log(log, failed=True) if record.kind != Kind.SENT]
+    assert {Kind.WRITE, Kind.SYNC, Kind.RENAME, Kind.TRUNCATE, Kind.UNLINK} <= set(kinds) and len(kinds) > 100
+    tried = dict.fromkeys(kinds, 0)
+    for at, kind in enumerate(kinds, 1):
+        # The rare kinds are where things are decided: none of them is left out.
+        if at % share and kinds.count(kind) > 12:
+            continue
+        ways = WAYS[kind]
+        tried[kind] += 1
+        for do in ways if share == 1 else [ways[tried[kind] % len(ways)]]:
+            with harness.scratch() as inside:
+                try:
+                    _judge(_run(shimmed, inside, {"at": at, "do": do})[0], do)
+                except Exception as error:
+                    raise AssertionError(f"call {at} of {len(kinds)}, {kind.name}, {do}") from error
