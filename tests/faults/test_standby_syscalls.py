@@ -26,7 +26,7 @@ JUDGE = Judge(FRAMES)
 PART = 440
 LAST = 60
 """So many frames are left for whoever takes over."""
-CI_SHARE = 9
+CI_SHARE = 20
 
 
 def _settings(place: Path) -> Settings:
@@ -37,10 +37,10 @@ def _follow(settings: Settings, driver: Driver, standby: Child) -> None:
     """Fill the journal, a snapshot (or a word that there is none, or the standby's end) behind each part."""
     driver.connect()
     while driver.sent < len(FRAMES) - LAST:
+        failed = standby.said().count("snapshot_failed")
         driver.send(min(PART, len(FRAMES) - LAST - driver.sent))
         driver.settle()
         due = HeadPage(settings.data_dir / "journal" / "head").get("durable")
-        failed = standby.said().count("snapshot_failed")
         if driver.sent % PART == 0:
             harness.wait_for(
                 lambda: (
