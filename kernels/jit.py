@@ -5,11 +5,13 @@ Every kernel is decorated with `kernel`; every machine-level primitive is paired
 same input gives the same bytes on every machine.
 
 Compiled code is cached under a directory named by everything that may change it (numba's own cache
-misses an edited callee), so a stale result cannot be loaded.
+misses an edited callee), so a stale result cannot be loaded. Processes may compile at the same time: one finds
+what the other has done, and they save one after the other.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import pathlib
@@ -70,9 +72,30 @@ _OPTIONS: dict[str, Any] = {
     "nogil": True,
     "forceinline": True,
     "_nrt": False,
+    "no_cfunc_wrapper": True,  # nobody takes a kernel's address
 }
 _policy = njit(**_OPTIONS)
 _called = njit(**{**_OPTIONS, "forceinline": False})
+_spliced = njit(**{**_OPTIONS, "forceinline": False, "inline": "always"})
+
+
+def _saved_by_one(dispatcher: Any) -> Any:
+    """Let one process at a time save what it has compiled.
+
+    numba reads the list of a function's compiled forms, adds one and writes it back: two that do so at once lose
+    a form, or give two forms the same file, and the wrong one would be called.
+    """
+    if not JIT_DISABLED:
+        cache = dispatcher._cache
+        save = cache._cache_file.save
+
+        def alone(key: Any, data: Any) -> None:
+            with pathlib.Path(cache.cache_path, "lock").open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                save(key, data)
+
+        cache._cache_file.save = alone
+    return dispatcher
 
 
 def kernel(function: F) -> F:
@@ -81,7 +104,7 @@ def kernel(function: F) -> F:
     Kernels inline into each other and do not count references: passing many arrays through many small
     functions then costs nothing (4 to 6 times the fills a second), and no kernel can allocate an array.
     """
-    return cast(F, _policy(function))
+    return cast(F, _saved_by_one(_policy(function)))
 
 
 def routine(function: F) -> F:
@@ -89,16 +112,26 @@ def routine(function: F) -> F:
 
     It is compiled once. A call with the books costs a tenth of a microsecond.
     """
-    return cast(F, _called(function))
+    return cast(F, _saved_by_one(_called(function)))
+
+
+def passage(function: F) -> F:
+    """A passage of one kernel under a name of its own: never compiled by itself, but as if it stood there.
+
+    For what is called from one place and calls much: a kernel would be compiled twice, by itself and in its caller.
+    """
+    return cast(F, _saved_by_one(_spliced(function)))
 
 
 def prepare(function: Callable[..., Any], *like: Any) -> None:
     """Compile a kernel for arguments of the types of `like`, or load it from the cache, without running it.
 
-    What counts is the type: array dimensions, dtype, whether it may be written. Nothing with the JIT off.
+    What counts is the type: array dimensions, dtype, whether it may be written. What is a type of numba's stands
+    for itself. Nothing with the JIT off.
     """
     if not JIT_DISABLED:
-        cast(Any, function).compile(tuple(numba.typeof(value) for value in like))
+        kinds = (value if isinstance(value, numba.types.Type) else numba.typeof(value) for value in like)
+        cast(Any, function).compile(tuple(kinds))
 
 
 def need_runtime_library() -> None:

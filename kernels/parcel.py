@@ -1,15 +1,18 @@
 """Many arrays handed to compiled code as one: a call then costs what one array costs, not 0.1 µs for each.
 
 A `Parcel` holds named tuples of arrays and, of each array, its address and length as words. A kernel that is given
-the words turns them into the same named tuples with what `unpacker` makes, which costs a few loads. The parcel keeps
-the arrays alive; a tuple is looked at again only when another one is put in its place. All dimensions of an array but
-the first are constants of the compiled code, so that finding a row costs a shift.
+the words turns them into handles with what `unpacker` makes. A handle is read as the named tuple it stands for, but
+is one pointer: handing it on costs nothing, in the code or to who compiles it, and an array's address and length are
+loaded where they are used. The parcel keeps the arrays alive; a tuple is looked at again only when another one is put
+in its place. All dimensions of an array but the first are constants of the compiled code, so that finding a row costs
+a shift.
 
 With the JIT off the words are the named tuples themselves.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -17,6 +20,9 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.imputils import lower_getattr_generic
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, models, register_model
 from numba.np import arrayobj
 
 from kernels.jit import JIT_DISABLED, primitive
@@ -54,6 +60,56 @@ class Parcel:
             self.words[self._starts[number] : self._starts[number + 1]] = words
 
 
+class Handle(types.Type):
+    """A named tuple of arrays, of which compiled code holds the address of its words in a parcel.
+
+    kind: the tuple's own type; rows: of each array all dimensions but the first. Its name is short, being part
+    of the name of every function that takes one.
+    """
+
+    def __init__(self, kind: Any, rows: tuple[tuple[int, ...], ...]) -> None:
+        self.kind, self.rows = kind, rows
+        layout = hashlib.sha256(repr((str(kind), rows)).encode()).hexdigest()[:12]
+        super().__init__(name=f"{kind.instance_class.__name__}@{layout}")
+
+    def place(self, attribute: str) -> int:
+        """Which array of the tuple it is; -1 if none."""
+        fields = self.kind.fields
+        return fields.index(attribute) if attribute in fields else -1
+
+
+@register_model(Handle)
+class _Pointer(models.PrimitiveModel):
+    """A handle in compiled code: the address of its first word."""
+
+    def __init__(self, dmm: Any, fe_type: Any) -> None:
+        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
+
+
+@infer_getattr
+class _ArrayOf(AttributeTemplate):
+    """The type of `handle.name`."""
+
+    key = Handle
+
+    def generic_resolve(self, handle: Any, attribute: str) -> Any:  # type: ignore[override]
+        place = handle.place(attribute)
+        return handle.kind.types[place] if place >= 0 else None
+
+
+@lower_getattr_generic(Handle)
+def _load_array(context: Any, builder: Any, handle: Any, pointer: Any, attribute: str) -> Any:
+    """The array of `handle.name`, from its two words."""
+    place = handle.place(attribute)
+    words = []
+    for k in (2 * place, 2 * place + 1):
+        load = builder.load(builder.gep(pointer, [ir.Constant(ir.IntType(64), k)]))
+        # Nothing that compiled code writes is a word of a parcel: what was loaded once need not be again.
+        load.set_metadata("invariant.load", builder.module.add_metadata([]))
+        words.append(load)
+    return _emit_array(context, builder, handle.kind.types[place], handle.rows[place], *words)
+
+
 def _emit_array(
     context: Any, builder: Any, kind: Any, row: tuple[int, ...], address: Any, length: Any
 ) -> Any:
@@ -74,6 +130,11 @@ def _emit_array(
     return array._getvalue()
 
 
+def handle_of(arrays: Arrays) -> Handle:
+    """Type of the handle of a named tuple like this."""
+    return Handle(numba.typeof(arrays), tuple(array.shape[1:] for array in arrays))
+
+
 def unpacker(like: Callable[[], tuple[Arrays, ...]]) -> Callable[[Words], tuple[Any, ...]]:
     """A primitive that a kernel calls with a parcel's words: the named tuples of the parcel.
 
@@ -86,24 +147,14 @@ def unpacker(like: Callable[[], tuple[Arrays, ...]]) -> Callable[[Words], tuple[
     @primitive(plain)
     def unpack(typingctx, words):  # type: ignore[no-untyped-def]
         samples = like()
-        kinds = [numba.typeof(arrays) for arrays in samples]
-        rows = [[array.shape[1:] for array in arrays] for arrays in samples]
+        firsts = np.cumsum([0, *(2 * len(arrays) for arrays in samples)])[:-1].tolist()
+        handles = [handle_of(arrays) for arrays in samples]
 
         def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
             source = arrayobj.make_array(signature.args[0])(context, builder, args[0]).data
+            pointers = [builder.gep(source, [ir.Constant(ir.IntType(64), start)]) for start in firsts]
+            return context.make_tuple(builder, signature.return_type, pointers)
 
-            def word(k: int) -> Any:
-                return builder.load(builder.gep(source, [ir.Constant(ir.IntType(64), k)]))
-
-            at, tuples = 0, []
-            for kind, shapes in zip(kinds, rows, strict=True):
-                arrays = []
-                for each, row in zip(kind.types, shapes, strict=True):
-                    arrays.append(_emit_array(context, builder, each, row, word(at), word(at + 1)))
-                    at += 2
-                tuples.append(context.make_tuple(builder, kind, arrays))
-            return context.make_tuple(builder, signature.return_type, tuples)
-
-        return types.Tuple(kinds)(words), codegen
+        return types.Tuple(handles)(words), codegen
 
     return unpack

@@ -12,9 +12,17 @@ _MARK = ".complete"
 
 
 @click.command(help="Compile the kernels into the cache; silent when that is done.")
-def command() -> None:
+@click.option(
+    "--board", hidden=True, type=click.Path(path_type=Path), help="Help the process that set it up."
+)
+def command(board: Path | None) -> None:
     from kernels.jit import config
 
+    if board is not None:
+        from engine.app.warm import help_to_compile
+
+        help_to_compile(board)
+        return
     mark = Path(config.CACHE_DIR) / _MARK
     warm = mark.exists()
     shown = not warm and sys.stderr.isatty()
@@ -26,9 +34,12 @@ def command() -> None:
 
     if not warm:
         click.echo("godark: compiling kernels (about a minute, once) ...", err=True, nl=not shown)
-    from engine.app.warm import compile_everything
+    from engine.app.warm import compile_everything, compile_together
 
-    compile_everything(progress)
+    if warm:
+        compile_everything()
+    else:
+        compile_together(progress)
     if not warm:
         # Only whether a line is printed hangs on the mark: what is compiled is decided by the cache itself.
         mark.parent.mkdir(parents=True, exist_ok=True)

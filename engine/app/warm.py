@@ -7,12 +7,19 @@ Not in it: `godark bench` and `godark test`, which measure and check compiling i
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from engine.gateway.warm import compile_all
+from engine.app import together
+from engine.app.together import Board, Step, helpers, work
+from engine.gateway.warm import compile_all, parts_of_fold
 from kernels import (
     audit,
     book,
@@ -39,6 +46,9 @@ from kernels.layouts import ACCOUNT, KEY, LEG, MARKET, POSITION, TIER
 from kernels.oracle_rules import ORACLE
 from kernels.profiles import RULE
 from kernels.venues import drift, dydx, mango
+
+PROCESSES_MAX: Final = 3
+"""More would wait for the fold, which one of them compiles."""
 
 
 class Call(NamedTuple):
@@ -246,3 +256,49 @@ def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda do
 def compile_everything(progress: Callable[[int, int], None] = lambda done, of: None) -> None:
     """All that any command needs."""
     load(CALLS, progress)
+
+
+def steps() -> list[Step]:
+    """The same in parts that several processes can share, longest first: each of the fold's, then the fold
+    itself, which finds them in the cache, then what each command calls."""
+    parts = [Step(partial(prepare, part, *like)) for part, like in parts_of_fold()]
+    groups = (RISK_PROCESS, LIQUIDATION, MARGIN, FUNDING, BOOKS, (*WATCH, *PRICES, *JSON_LINES, *AUDIT))
+    calls = [Step(partial(_prepare_all, group)) for group in groups]
+    return [*parts, Step(compile_all, after=len(parts)), *calls]
+
+
+def _prepare_all(calls: Sequence[Call]) -> None:
+    for call in calls:
+        prepare(call.kernel, *call.like)
+
+
+def help_to_compile(directory: Path) -> None:
+    """Take steps from a board that our parent works on too, and end with it."""
+    plan, parent = steps(), os.getppid()
+    work(Board(directory, plan), plan, lambda: os.getppid() == parent)
+
+
+def compile_together(progress: Callable[[int, int], None] = lambda done, of: None) -> None:
+    """`compile_everything` by as many processes as there are cores, this one among them; then look that nothing
+    is missing. `progress` is told (done, of how many) steps."""
+    plan = steps()
+
+    def command(directory: Path) -> Sequence[str]:
+        return [sys.executable, "-m", "engine.app", "compile", "--board", str(directory)]
+
+    with helpers(command, min(together.cores(), PROCESSES_MAX) - 1) as (directory, others):
+        board = Board(directory, plan)
+
+        def told(step: Step) -> Step:
+            def act() -> None:
+                step.act()
+                progress(board.done() + 1, len(plan) + 1)
+
+            return step._replace(act=act)
+
+        plan = [told(step) for step in plan]
+        work(board, plan, others)
+        while others() and board.done() < len(plan):
+            time.sleep(together.LOOK_S)
+    compile_everything()
+    progress(len(plan) + 1, len(plan) + 1)

@@ -25,7 +25,7 @@ from engine.core.state import Books, State
 from engine.core.views import Scratch, Views, new_scratch, views_of
 from kernels import frames as f
 from kernels.crc32c import crc_row, crc_word
-from kernels.jit import kernel
+from kernels.jit import kernel, passage
 from kernels.parcel import Arrays, Parcel, unpacker
 from kernels.types import Record, Words, wide
 
@@ -41,7 +41,7 @@ DONE, NEEDS_PYTHON, NEEDS_PARAMS = 0, 1, 2
 _BOOKS, _VIEWS, _SCRATCH = 0, 1, 2
 
 
-@kernel
+@passage
 def apply_one(
     books: Books, views: Views, scratch: Scratch, i: int, template: int, n_legs: int
 ) -> tuple[int, int, int]:

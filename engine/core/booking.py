@@ -30,7 +30,7 @@ from kernels.book import close_out, fee_of, next_cost, quote_of, within, worth_o
 from kernels.frames import Refusal
 from kernels.funding import settle
 from kernels.int128 import mul_div_trunc
-from kernels.jit import kernel
+from kernels.jit import kernel, routine
 from kernels.layouts import (
     ACCOUNT_FROZEN,
     LEG_MAKER,
@@ -151,7 +151,7 @@ def charge_of(books: Books, slot: int, maker: int, taker: int) -> tuple[int, int
     return (books.meta[0]["liquidation_fee_e9"], unit.beside) if unit.ok == 1 else (0, 0)
 
 
-@kernel
+@routine
 def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int:
     """Book both legs of a fill, maker first. Returns the refusal, 0 if booked (legs n_legs, n_legs + 1)."""
     why = check_fill(books, fill)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.accounts import apply_setting, apply_transfer
 from engine.core.apply import Machine
+from engine.core.booking import apply_fill
+from engine.core.candidates import apply_candidate
+from engine.core.corrections import apply_correction
+from engine.core.fast_fills import book_run
+from engine.core.funding import apply_tick
 from engine.core.params import exchange_rows, market_rows, stage
-from engine.core.views import views_of
+from engine.core.state import State
+from engine.core.views import new_scratch, views_of
 from engine.gateway.session import Session
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.recovery import judge_tail
@@ -21,6 +30,7 @@ from kernels import groups, slots
 from kernels.admission import new_gate, remember
 from kernels.crc32c import chain_frames, first_bad_frame, seal_frames, words_of
 from kernels.frames import FRAME, Source, Template
+from kernels.parcel import handle_of
 
 
 class _NoBooks:
@@ -69,6 +79,29 @@ def sample_frames() -> NDArray[np.void]:
     frames = np.concatenate(parts)
     seal_frames(words_of(frames), 0, len(frames))
     return frames
+
+
+def parts_of_fold() -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """The large steps of `apply_frames` and types of their arguments, longest to compile first.
+
+    They are the very types that `apply_frames` hands on: compiled before it, it finds them (tests/engine/app/
+    test_warm.py).
+    """
+    books, views, scratch = map(handle_of, (State().books, views_of(np.zeros(1, FRAME)), new_scratch(1)))
+    one = np.int64(0)
+
+    def frame(template: Template) -> Any:
+        return np.zeros(1, f.DTYPES[template])[0]
+
+    return [
+        (apply_candidate, (books, frame(Template.CANDIDATE), scratch, one)),
+        (apply_fill, (books, frame(Template.FILL), scratch, one)),
+        (apply_tick, (books, frame(Template.TICK))),
+        (book_run, (books, views, scratch, one, one, one, one)),
+        (apply_setting, (books, frame(Template.SETTING), scratch, one)),
+        (apply_transfer, (books, frame(Template.TRANSFER), scratch, one)),
+        (apply_correction, (books, frame(Template.CORRECTION))),
+    ]
 
 
 def compile_all() -> None:

@@ -131,8 +131,8 @@ def test_only_the_jit_prepares_and_needs_a_library(off: bool, monkeypatch: pytes
     monkeypatch.setattr(jit, "JIT_DISABLED", off)
     monkeypatch.setattr(llvmlite.binding, "load_library_permanently", asked.append)
     jit.need_runtime_library()
-    jit.prepare(SimpleNamespace(compile=asked.append), 1)  # type: ignore[arg-type]
-    assert asked == ([] if off else ["libgcc_s.so.1", (numba.typeof(1),)])
+    jit.prepare(SimpleNamespace(compile=asked.append), 1, numba.types.int32)  # type: ignore[arg-type]
+    assert asked == ([] if off else ["libgcc_s.so.1", (numba.typeof(1), numba.types.int32)])
 
 
 def test_with_the_jit_off_kernels_are_plain_functions() -> None:
@@ -157,3 +157,36 @@ def test_with_the_jit_off_kernels_are_plain_functions() -> None:
         entries.run(entries.mix, 3, 4),
     )
     assert done.stdout.split("\n")[0] == " ".join(str(x) for x in here)
+
+
+SAVING = """
+import sys
+from kernels import jit
+from tests.kernels.test_jit import kept
+for k in range(int(sys.argv[1]), 400, 2):
+    kept._cache._cache_file.save(("key", k), ("data", k))
+"""
+
+
+@jit.kernel
+def kept(a: int) -> int:
+    """A kernel whose place in the cache is written to."""
+    return a
+
+
+@pytest.mark.skipif(jit.JIT_DISABLED, reason="nothing is kept with the JIT off")
+def test_what_two_processes_keep_at_once_is_all_found_again(tmp_path: Path) -> None:
+    """Each form under its own name: numba's own way of saving loses some, or answers with another one's."""
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    prepare = "import pathlib; from tests.kernels.test_jit import kept; kept._cache._impl.locator.ensure_cache_path()"
+    subprocess.run([sys.executable, "-c", prepare], cwd=ROOT, env=env, timeout=60, check=True)
+    both = [
+        subprocess.Popen([sys.executable, "-c", SAVING, str(k)], cwd=ROOT, env=env, stderr=subprocess.PIPE)
+        for k in range(2)
+    ]
+    assert [child.communicate(timeout=60)[1] for child in both] == [b"", b""]
+    look = (
+        "from tests.kernels.test_jit import kept\n"
+        "assert [kept._cache._cache_file.load(('key', k)) for k in range(400)] == [('data', k) for k in range(400)]"
+    )
+    subprocess.run([sys.executable, "-c", look], cwd=ROOT, env=env, timeout=60, check=True)

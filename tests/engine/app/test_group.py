@@ -15,6 +15,7 @@ from engine.app.cli import ROOT
 from engine.app.group import Group, places
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
+from tests.patience import within
 
 SECRET = "a-token-of-somebody"
 
@@ -48,10 +49,9 @@ def test_run_says_where_things_are_and_a_second_one_is_refused(tmp_path: Path) -
         assert err.splitlines() == [
             f"godark: {tmp_path}/data/journal: another engine holds this journal; stop it first"
         ]
-        began = time.monotonic()
-        first.send_signal(signal.SIGINT)
-        rest, _ = first.communicate(timeout=20)
-        assert time.monotonic() - began < 2.0
+        with within(2):
+            first.send_signal(signal.SIGINT)
+            rest, _ = first.communicate(timeout=20)
         assert first.returncode == 0
         assert rest == ""
     finally:
@@ -76,10 +76,9 @@ def test_with_a_standby_the_group_outlives_its_engine_and_ends_as_fast(tmp_path:
             time.sleep(0.01)
         heir = head.get("pid")
         assert heir != engine and b"standby" in Path(f"/proc/{heir}/cmdline").read_bytes()
-        began = time.monotonic()
-        group.send_signal(signal.SIGINT)
-        group.communicate(timeout=20)
-        assert time.monotonic() - began < 2.0
+        with within(2):
+            group.send_signal(signal.SIGINT)
+            group.communicate(timeout=20)
         assert group.returncode == 0 and not Path(f"/proc/{heir}").exists()
         assert head.get("epoch") == 2, "ending it is not a reason to take over"
     finally:

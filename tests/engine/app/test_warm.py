@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.app import warm
 from engine.app.cli import ROOT
-from engine.app.warm import CALLS, compile_everything
-from kernels.jit import JIT_DISABLED
+from engine.app.together import Board, work
+from engine.app.warm import CALLS, compile_everything, steps
+from engine.gateway.warm import compile_all, parts_of_fold
+from kernels.jit import JIT_DISABLED, prepare
+from kernels.parcel import Handle
 from tests.engine.app import commands
 
 # Run by a fresh interpreter: every signature that a command adds to those of `compile_everything` is printed.
@@ -79,3 +83,29 @@ def test_progress_is_told_call_by_call() -> None:
     seen: list[tuple[int, int]] = []
     compile_everything(lambda done, of: seen.append((done, of)))
     assert seen == [(k, 1 + len(CALLS)) for k in range(1, 2 + len(CALLS))]
+
+
+def test_the_steps_that_processes_share_are_all_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[object] = []
+    monkeypatch.setattr(warm, "prepare", lambda kernel, *like: prepared.append(kernel))
+    monkeypatch.setattr(warm, "compile_all", lambda: prepared.append("the fold"))
+    plan = steps()
+    work(Board(tmp_path, plan), plan, lambda: False)
+    parts = [part for part, _ in parts_of_fold()]
+    assert prepared[: len(parts) + 1] == [*parts, "the fold"], "the fold finds its parts compiled"
+    assert sorted(map(str, prepared[len(parts) + 1 :])) == sorted(str(call.kernel) for call in CALLS)
+
+
+def test_the_fold_asks_for_its_parts_with_the_types_that_set_up_compiled() -> None:
+    """With others it would compile them again, after them instead of beside them."""
+    if JIT_DISABLED:
+        pytest.skip("nothing is compiled with the JIT off")
+    compile_all()
+    for part, like in parts_of_fold():
+        prepare(part, *like)
+        wanted = set(part.signatures)  # type: ignore[attr-defined]
+        index = part._cache._cache_file._load_index()  # type: ignore[attr-defined]
+        cached = {sig for sig, _, _ in index if isinstance(sig[0], Handle)}
+        assert cached == {sig for sig in wanted if isinstance(sig[0], Handle)}, part

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.journal.segment import list_segments
 from kernels.frames import Source
 from tests.engine.gateway.running import SOURCES, run, settings_for, until
 from tests.engine.journal.material import flow, folded, read_all
+from tests.patience import within
 
 pytestmark = pytest.mark.end_to_end
 ROOT = Path(__file__).resolve().parents[3]
@@ -119,10 +119,9 @@ def test_a_signal_ends_it_within_two_seconds_and_a_start_goes_on(
         with _engine(settings) as (child, ready):
             assert ready["epoch"] == epoch
             run(lambda part=part, expected=expected: send(part, expected))  # type: ignore[misc]
-            began = time.monotonic()
-            child.send_signal(number)
-            assert child.wait(2) == 0
-            assert time.monotonic() - began < 2
+            with within(2):
+                child.send_signal(number)
+                assert child.wait(20) == 0
         assert not settings.engine.socket.exists()
     assert read_all(tmp_path / "journal", 8192)[0].tobytes() == frames.tobytes()
     assert HeadPage(tmp_path / "journal" / "head").get("epoch") == 2
