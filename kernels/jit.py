@@ -49,9 +49,9 @@ def has_cpu_feature(feature: str) -> bool:
 
 @functools.cache
 def cache_key() -> str:
-    """Hash of kernel sources, compiler versions and CPU: the name of the compiled set."""
+    """Hash of kernel sources, compiler versions, CPU and optimisation: the name of the compiled set."""
     digest = hashlib.sha256()
-    digest.update(repr((numba.__version__, llvmlite.__version__, *cpu_target())).encode())
+    digest.update(repr((numba.__version__, llvmlite.__version__, *cpu_target(), str(config.OPT))).encode())
     for room in _COMPILED_ROOMS:
         for path in sorted((_ROOT / room).rglob("*.py")):
             digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

@@ -30,8 +30,9 @@ _LINT_IMPORTS_CODE = (
 )
 LINT_IMPORTS = [sys.executable, "-c", _LINT_IMPORTS_CODE]
 _PYTEST = [sys.executable, "-m", "pytest", "-rs"]
-# A worker for each core, a file on one worker. End-to-end tests stay one by one: they start whole groups.
+# A worker for each core, a file on one worker. End-to-end tests take two at most: they start whole groups.
 _ON_ALL_CORES = ["-n", "auto", "--dist", "loadfile"]
+_TWO_AT_ONCE = ["-n", "2", "--dist", "loadfile"]
 _COUNTS = re.compile(r"\b\d+ (passed|failed|skipped|errors?|xfailed|xpassed)\b")
 
 
@@ -77,7 +78,7 @@ def steps(fast: bool, expression: str | None) -> list[Step]:
         command = [*_unit_tests("tests/kernels"), *chosen]
         plan.append(Step("kernel tests, JIT off", command, True, {"NUMBA_DISABLE_JIT": "1"}, none_ok))
     if not fast and _has_end_to_end():
-        command = [*_PYTEST, "-m", "end_to_end and not slow", *chosen]
+        command = [*_PYTEST, *_TWO_AT_ONCE, "-m", "end_to_end and not slow", *chosen]
         plan.append(Step("end to end", command, True, {}, none_ok))
     return plan
 
@@ -95,6 +96,8 @@ def run_step(step: Step) -> Outcome:
     """Run one step to its end, or to its time-out."""
     began_s = time.monotonic()
     env = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "TERM": "dumb"} | dict(step.env)
+    # Without compiled modules each of some hundred processes, and each collection of tests, reads all anew.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as output:
         status = _run(step.command, env, output)
         output.seek(0)

@@ -143,7 +143,7 @@ def test_a_cpu_without_the_instruction_gives_the_same() -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     raw = b"123456789".rjust(64, b"\0")

@@ -80,7 +80,9 @@ def test_the_cache_lies_in_the_checkout_and_is_in_use() -> None:
         assert str(jit.cache_dir()) == jit.config.CACHE_DIR
 
 
-def test_cache_key_names_sources_and_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cache_key_names_sources_cpu_and_optimisation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An edited, added or renamed file in a compiled room is another set; a file elsewhere is not."""
     monkeypatch.setattr(jit, "_ROOT", tmp_path)
     key = jit.cache_key.__wrapped__
@@ -98,6 +100,8 @@ def test_cache_key_names_sources_and_cpu(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "elsewhere.py").write_text("x = 1\n")
     assert key() == seen[-1]
     monkeypatch.setattr(jit, "cpu_target", lambda: ("another", "+none"))
+    seen.append(key())
+    monkeypatch.setattr(jit.config, "OPT", "1")
     seen.append(key())
     assert len(set(seen)) == len(seen)
 

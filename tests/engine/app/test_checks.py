@@ -36,11 +36,21 @@ def test_fast_leaves_out_the_end_to_end_tests_and_k_reaches_pytest() -> None:
             assert step.env["NUMBA_DISABLE_JIT"] == "1"
 
 
+def test_end_to_end_tests_run_two_at_once_a_file_on_one_worker() -> None:
+    command = next(step.command for step in steps(fast=False, expression=None) if step.name == "end to end")
+    assert command[command.index("-n") : command.index("-n") + 4] == ["-n", "2", "--dist", "loadfile"]
+
+
 def test_output_is_shown_only_on_failure() -> None:
     quiet = run_step(_python("a", "print('chatter')"))
     assert (quiet.passed, quiet.shown, quiet.closing) == (True, [], "")
     loud = run_step(_python("a", "print('reason'); raise SystemExit(3)"))
     assert (loud.passed, loud.shown) == (False, ["reason"])
+
+
+def test_steps_keep_compiled_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    assert run_step(_python("s", "import sys; sys.exit(sys.dont_write_bytecode)")).passed
 
 
 def test_skips_and_the_closing_line_are_shown_of_tests() -> None:

@@ -55,7 +55,7 @@ def run(argument_lists: list[list[str]], program: str = PROGRAM) -> dict[str, ob
         env=os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_DISABLE_JIT": "0"},
         cwd=ROOT,
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr.decode()
     told = json.loads(done.stdout)
