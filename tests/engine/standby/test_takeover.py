@@ -67,13 +67,14 @@ def test_kills_under_load_with_resends(tmp_path: Path) -> None:
                     await until(lambda count=count: supervisor.restarts("standby") == count, 60)  # type: ignore[misc]
             await client.drain()
             status = await client.status()
+            await until(lambda: bool(list_snapshots(journal)), 60)
         finally:
             await client.close()
             await supervisor.stop()
         assert (status.ordinal, status.digest) == (len(FRAMES), folded(FRAMES).state.digest())
 
-    run(main)
     journal = tmp_path / "journal"
+    run(main)
     assert min(in_flight) > 0, "a kill with nothing in flight shows nothing"
     assert read_all(journal, 8192)[0].tobytes() == FRAMES.tobytes(), (
         "each frame once, in the order it was sent"
