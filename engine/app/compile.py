@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from engine.app import together
+
 _MARK = ".complete"
 
 
@@ -33,7 +35,8 @@ def command(board: Path | None) -> None:
             click.echo(f"\rgodark: compiling kernels: {done} of {of} ", err=True, nl=False)
 
     if not warm:
-        click.echo("godark: compiling kernels (about a minute, once) ...", err=True, nl=not shown)
+        long = "half a minute" if together.cores() > 1 else "a minute"
+        click.echo(f"godark: compiling kernels (about {long}, once) ...", err=True, nl=not shown)
     from engine.app.warm import compile_everything, compile_together
 
     if warm:
