@@ -36,12 +36,13 @@ def test_says_how_wrong_the_fast_ways_are(budgets: list[Budget]) -> None:
 
 
 def test_with_margin_in_hand_fills_are_the_same_work_at_any_size(budgets: list[Budget]) -> None:
-    """Fresh positions draw collateral, the more of them the larger the books; with margin in hand hardly any."""
+    """Fresh positions draw collateral, the more of them the larger the books; with margin in hand
+    hardly any but those that were closed in between."""
     in_hand, fresh = (
         [share for size, share in budgets[k].sizes.items() if size.endswith("_drew_percent")] for k in (5, 7)
     )
     assert len(in_hand) == len(pricing.POSITIONS)
-    assert max(in_hand) < 1
+    assert max(in_hand) < 5
     assert fresh[0] < 50 < fresh[-1]
 
 

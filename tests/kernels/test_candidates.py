@@ -53,6 +53,7 @@ def test_a_market_is_read_as_the_engine_reads_it() -> None:
     assert (int(risk["mark"]), int(risk["floor_e12"]), int(risk["leverage"])) == (10**8, floor, 20)
     assert (int(risk["scale"]), int(risk["quote_mul"]), int(risk["quote_div"]), permitted) == (10**6, 1, 1, 1)
     assert int(risk_of(market_row(mark=0))[0]["mark"]) == -1
+    assert int(risk_of(market_row(mark=1))[0]["mark"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -187,17 +188,23 @@ def test_of_a_cross_account_the_heaviest_position_is_closed_first() -> None:
     assert chosen(rows, np.array([0, 1, 1, 1])) == 2
     assert chosen(rows, np.array([0, 1, 0, 1])) == 0
     assert chosen(rows, np.zeros(4, np.int64)) == -1
-    rows["liquidation"][0] = 5
-    assert chosen(rows, everywhere) == 0, "the engine takes one at a time"
+    for row in (1, 5):
+        rows["liquidation"][0] = row
+        assert chosen(rows, everywhere) == 0, "the engine takes one at a time"
     assert chosen(rows, np.array([1, 0, 1, 1])) == -1
     rows["size"][0] = 0
     assert chosen(rows, everywhere) == 1
 
 
+def test_the_heaviest_stays_chosen_whatever_comes_after_it() -> None:
+    for lighter in (Holding(10), Holding(-10)):
+        assert chosen(position_rows([(1, 1, 1, Holding(1000)), (1, 0, 1, lighter)])) == 0
+
+
 def test_the_other_side_by_market_and_side_with_its_score() -> None:
     given = [
         (1, 0, 0, Holding(-1000, 10**11 + 10**10)),
-        (2, 0, 0, Holding(1000, -(10**11) + 10**10)),
+        (2, 0, 0, Holding(1, -(10**8) + 10**7)),
         (3, 1, 0, Holding(-5, 10**9)),
         (4, 0, 0, Holding(0, 7)),
         (5, 0, 1, Holding(-10, 10**9)),
@@ -223,6 +230,9 @@ def test_the_other_side_by_market_and_side_with_its_score() -> None:
         wanted = run(liquidation.deleverage_score, pnl, -(10**6), notional, equities[k])
         assert int(out[2][k]) == wanted
     assert run(candidates.score_side, 0, 1, 6, *common, *out) == 1 and out[0][0] == 1
+    rows["cost_e6"][0] = LIMIT + 1
+    run(candidates.score_side, 0, -1, 6, *common, *out)
+    assert int(out[2][0]) == -(liquidation.SCORE_MAX**2), "last of all: what it gained cannot be told"
     # Arrays that are too short are not overrun, and the count says so.
     short = out[:, :1].copy()
     assert run(candidates.score_side, 0, -1, 6, *common, *short) == 2
