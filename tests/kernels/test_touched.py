@@ -79,7 +79,7 @@ def test_legs_touch_their_positions_and_cross_accounts_once() -> None:
 
 
 def test_any_leg_touches_insurance_where_that_is_cross() -> None:
-    world = World([(0, 2, 1), (1, 0, 0)])
+    world = World([(0, 2, 1), (1, 0, 0), (0, 1, 0)])
     run(touched.touch_legs, legs_of((1, 0)), 0, *world.at, world.touched)
     assert world.listed() == ([], []), "without a leg nothing is"
     run(touched.touch_legs, legs_of((1, 0)), 1, *world.at, world.touched)
