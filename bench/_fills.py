@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from engine.core.apply import Machine
 from engine.core.params import exchange_rows, market_rows, stage
+from engine.core.state import Books
 from engine.core.views import views_of
 from engine.venue.build import deposit_frames, open_tick
-from kernels.frames import FILL, FRAME, Source, Template, new_frames
+from kernels.frames import FILL, FRAME, Source, Template, TransferKind, new_frames
 
 Frames = NDArray[np.void]
 
@@ -89,6 +90,29 @@ class Traders:
         other = self._random.integers(0, self.accounts - 1, count)
         market = self._random.integers(0, self.markets, count)
         return self._sized(market, (taker + other) % self.accounts + 1, taker)
+
+    def margins(self, books: Books) -> Iterator[Frames]:
+        """Half of what every account has free into its open positions, in equal shares, a part at a time.
+
+        More than the positions need beyond what they drew before, so that later fills hardly ever draw: the
+        work of a fill is then the same whatever the number of positions.
+        """
+        used = books.positions[: int(books.meta[0]["positions"])]
+        share_e6 = books.accounts["free_e6"] // (2 * self.markets)
+        nonces = np.zeros(self.accounts + 1, np.int64)
+        for market in range(self.markets):
+            holders = used["account"][(used["market"] == market) & (used["size"] != 0)]
+            for first in range(0, len(holders), _PART):
+                part = holders[first : first + _PART]
+                nonces[part] += 1
+                frames = new_frames(
+                    Template.TRANSFER, len(part), source=Source.MATCHING, first_seq=self._next_seq
+                )
+                frames["flags"] = int(TransferKind.TO_POSITION)
+                frames["account"], frames["market"], frames["index"] = part, market, -1
+                frames["event_no"], frames["quote_e6"] = nonces[part], share_e6[part]
+                self._next_seq += len(part)
+                yield frames.view(FRAME)
 
     def _sized(
         self, market: NDArray[np.int64] | int, maker: NDArray[np.int64], taker: NDArray[np.int64]

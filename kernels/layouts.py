@@ -26,50 +26,60 @@ SOURCES = 256
 
 PRICE_MIN, PRICE_MAX = 10_000_000, 9_000_000_000
 PRICE_EXP_MAX = 11
-"""Lots are worth at least 1e-4 USD. Remainders stay below 10**11, so 10 M positions of one market sum in int64."""
+"""Lots are worth at least 1e-4 USD."""
+MAX_ACCOUNTS = 1 << 26
+"""Each has one position in a market, and each position a remainder below 10**11: their sum stays in int64."""
 LIMIT = 1 << 61
 """No balance, sum, cost or index leaves +-LIMIT (L below); every one is checked before it is written."""
 NOTIONAL_LIMIT_E6 = 1 << 60
 """No position is worth more than this (N below) at the largest on-scale price; `size_max` of a market follows.
 
-Why nothing wraps in engine/core/{booking,legs,accounts,cross,prices,funding,candidates}.py: int64 ends at 4L = 8N.
+Why nothing wraps in the modules of engine/core: int64 ends at 4L = 8N. A mark may lie 50 bps past the largest
+price, so that worth, notional and requirement at a mark are at most M = N + N/128.
 engine/core/fast_fills.py books only what lies far within these bounds (SNUG there).
 
-1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**37 (e = 9, the widest).
-   Quote, worth (down) and notional (up) are at most N, an integer, in any rounding. Fee rates are below 1 and
-   margin rates at most 1 in every slice: |fee| <= N, requirement <= N.
+1. |size| <= size_max, so |size| * quote_mul * price <= N * quote_div and |size| <= 2**44 (e = 11, the widest).
+   A fill's quote is at most N, worth (down) and notional (up) at most M, in any rounding. Fee rates are below 1
+   and margin rates at most 1 in every slice: |fee| <= N, requirement <= M.
 2. A leg: cash (<= L) + pay (checked <= L) <= 2L, checked; + dcash (|quote| + |fee| <= 2N = L) <= 2L, checked.
-   short = requirement - (cash + worth) <= N + L + N = 2L; transfer <= min(short, free - locked) <= L as
-   0 <= locked <= 2L, or -cash when a position closes; cover <= -cash, then transfer = 0. So cash and free
-   after them are <= 2L, checked.
+   short = requirement - (cash + worth) <= M + L + M < 3L, and no liquidation fee adds to it, which takes no more
+   of an isolated position than its equity. Reach: free - locked >= -3L, as 0 <= locked <= 2L. transfer <=
+   min(short, free - locked) <= L, or -cash when a position closes; cover <= -cash, then transfer = 0. So cash
+   and free after them are <= 2L + N, checked.
 3. Cost and realised: |cost + quote| <= L + N; a share of either is no larger than it; the realised step is
    <= L + N and added to <= L: 2L + N, checked.
-4. Sums after a leg: A + (cash - old cash) <= 3L; T + transfer + cover - fee <= 2L + N; fees and house <= L + N;
-   open interest <= L + 2**38; all checked. |S| <= 2**37 between two legs, 0 after both. R is a sum of
-   remainders below D <= 2**30 over fewer than 2**31 accounts, <= 2**61.
-5. J in 128 bits: sum |size| = 2 * open interest <= 2L and |idx| <= L, so |J| <= 2**123; A*D, T*D <= 2**91;
-   their sum stays below 2**124. Settling: |size * (I - idx)| + rem <= 2**37 * 2**62 + 2**30; a quotient that
+4. Sums after a leg: A + (cash - old cash) <= 3L; T + transfer + cover - fee <= 2L + 3N; fees and house <= L + N;
+   open interest <= L + 2**44; all checked, before the other leg is added. |S| <= 2**44 between two legs, 0 after
+   both. R is a sum of remainders below D <= 10**11 over at most 2**26 accounts, < 2**63.
+5. J in 128 bits: sum |size| = 2 * open interest <= 2L and |idx| <= L, so |J| <= 2**123; A*D, T*D <= 2**98;
+   their sum stays below 2**124. Settling: |size * (I - idx)| + rem <= 2**44 * 2**62 + 2**37; a quotient that
    does not fit int64 is a status, one that leaves +-L is refused.
 6. Transfers: quote <= L is added to balances <= L, checked. Withdrawals take at most what is free. A lower
-   leverage moves requirement - (cash + worth) <= 2L, refused where free does not reach, so <= L.
-   Cross sides: settled cash <= 2L (pay checked) + worth <= N a position, 256 of them summed in 128 bits;
-   what is locked of free, and equity as it is told, are brought to 2L = 2**62.
+   leverage moves requirement - (cash + worth) < 3L, refused where free does not reach, so <= L.
+   Cross sides: settled cash <= 2L (pay checked) + worth <= M a position, 256 of them summed in 128 bits;
+   what is locked of free, and equity as it is told, are brought to 2L = 2**62. Free collateral as it is told is
+   free - locked >= -3L, brought to -2L.
 7. A tick: prices are below 2**34, so (mid - oracle) * 10**6 and price * 10**6 are below 2**54; price * rate *
-   seconds is taken in 128 bits, and an index that would leave +-L stays where it is.
-   A second's premium is at most 5 % = 5 * 10**10: their sum holds 1.8 * 10**8 samples.
+   seconds is taken in 128 bits, rate <= 10**12 and seconds <= 86400 before in 64; an index that would leave +-L
+   stays where it is, the accrued one of units too.
+   Premiums: at most 2**20 samples (`funding.SAMPLES_MAX`) of a second of at most 10**12, below 2**60; with
+   rising weights at most one for each slot, `profiles.contradiction` keeps their sum within L. A sum of
+   differences of prices stays below 2**54.
    Rounds: votes and references are prices (below 2**34), shares at most 10**6 ppm, so price * share < 2**54;
    13 weights of at most 10**6; bands are taken in 128 bits and saturate; a held confidence stops at PRICE_MAX.
-8. Sequences, ordinals, nonces, epochs and counters rise by one a frame: 2**63 frames are out of reach.
-
+8. Sequences, ordinals, nonces, epochs and counters rise by one a frame: 2**63 frames are out of reach. Times
+   that are kept are positive, so the difference of two fits; else they are compared and divided.
+   Positions have 31 bits: so many take 128 GiB.
 9. Liquidation (engine/core/units.py, candidates.py): a position's equity is settled cash (checked <= L) + worth
-   <= N. A unit's sums over 256 positions are taken in 128 bits and brought to 2L; a unit whose equity,
-   maintenance or other equity lies past L is not judged. A liquidation fee is at most N, of an equity <= 2L + N;
+   <= M. A unit's sums over 256 positions are taken in 128 bits and brought to 2L; a unit whose equity,
+   maintenance or other equity lies past L is not judged. A liquidation fee is at most N, of an equity <= 2L + M;
    insurance + fee is checked. An exchange: cash + pay (checked) + moved (<= L, checked) + dcash (<= L): each
    sum <= 2L, checked. At size 0 all of that goes to free: transfer <= 2L, free - transfer <= 3L, checked. Cost
-   <= 2L, realised <= 3L, checked. T + transfer <= 3L, A + (cash - old cash) <= 3L, checked. A counterparty's
-   other equity - transfer + cash + worth <= 3L + N. Insurance pays at most what it has free.
+   <= 2L, realised <= 3L, checked. T + transfer <= 3L, A + (cash - old cash) <= 3L, checked before the other
+   side is added. A counterparty's other equity - transfer + cash + worth <= 3L + M. An order's equity - worth
+   <= L + M, checked. Insurance pays at most what it has free.
 
-tests/engine/core/test_bounds.py runs 2 to 4 and 9 at these bounds, where one unit more would be told.
+tests/engine/core/test_bounds.py runs 2 to 4, 6 and 9 at these bounds, where one unit more would be told.
 """
 
 POSITION = np.dtype(

@@ -169,11 +169,9 @@ def refresh_rooms(
     for k in range(count):
         prefetch(positions, touched.slots[min(k + AHEAD, count - 1)])
         slot = touched.slots[k]
-        touched.slot_marks[slot] = 0
         rooms[slot] = position_room(positions[slot], anchor, tiers, tier_at)
     for k in range(touched.counts[ACCOUNTS]):
         account = touched.accounts[k]
-        touched.account_marks[account] = 0
         count = list_linked(first, following, account, members)
         account_rooms[account] = account_room(
             accounts[account]["free_e6"], positions, members, 0, count, anchor, tiers, tier_at

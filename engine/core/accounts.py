@@ -29,7 +29,15 @@ from kernels.book import within, worth_of
 from kernels.frames import Refusal, SettingKind, TransferKind
 from kernels.funding import settle
 from kernels.jit import kernel, routine
-from kernels.layouts import ACCOUNT_CROSS, ACCOUNT_FROZEN, LEG_TRANSFER, LIMIT, MAX_TIERS, POSITION_TOO_LARGE
+from kernels.layouts import (
+    ACCOUNT_CROSS,
+    ACCOUNT_FROZEN,
+    LEG_TRANSFER,
+    LIMIT,
+    MAX_ACCOUNTS,
+    MAX_TIERS,
+    POSITION_TOO_LARGE,
+)
 from kernels.margin import initial_by, tier_of, too_large
 from kernels.slots import find_account, find_position, insert_account, link_position, unlink_position
 from kernels.types import Record, wide
@@ -66,6 +74,8 @@ def apply_account(books: Books, frame: Record) -> int:
     if tier < 0 or tier >= MAX_TIERS or books.tiers[tier]["fees_set"] == 0:
         return _TIER
     n = meta["accounts"]
+    if n >= MAX_ACCOUNTS:
+        return _BOUNDS
     row = books.accounts[n]
     key = books.keys[n]
     key["key0"] = k0

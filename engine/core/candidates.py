@@ -240,8 +240,11 @@ def book_exchange(
         return _BOUNDS
     market, ordinal = books.markets[m], books.meta[0]["ordinal"]
     sums0 = sums_after(sums_of(books, market), held0, leg0)
+    # Before the other side is added: what one leg alone takes past the bounds, a second could wrap.
+    if sums_within(sums0) == 0:
+        return _BOUNDS
     sums1 = sums_after(sums0, held1, leg1)
-    if sums_within(sums0) == 0 or sums_within(sums1) == 0:
+    if sums_within(sums1) == 0:
         return _BOUNDS
     begin_liquidation(books, slot0)
     write_leg(scratch, n_legs, ordinal, who_of(account0, m, kind), leg0.size - held0.size, leg0)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernels.frames import Refusal, SettingKind, Template
+from kernels.layouts import MAX_ACCOUNTS
 from relayer.verify.model_money import put_moved, topped_up, why_not_drawn
 from relayer.verify.model_need import initial_need, margin_tiers, shortfall, too_large, value_floor
 from relayer.verify.model_state import Account, Ledger, Leg, Market, Position
@@ -106,6 +107,8 @@ def apply_account(ledger: Ledger, frame: Any) -> Refusal:
     if tier is None or not tier.fees_set:
         return Refusal.UNKNOWN_TIER
     number = len(ledger.accounts)
+    if number >= MAX_ACCOUNTS:
+        return Refusal.OUT_OF_BOUNDS
     ledger.accounts.append(Account(key, frame.tier))
     ledger.numbers[key] = number
     ledger.emit(Template.ACCOUNT_ASSIGNED, -1, *key, number, frame.tier)

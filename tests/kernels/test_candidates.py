@@ -9,6 +9,7 @@ from kernels import candidates, liquidation, slots, touched
 from kernels.funding_accrual import accrued_index
 from kernels.layouts import (
     ACCOUNT,
+    LIMIT,
     MARKET,
     MARKET_FROZEN,
     MARKET_HALTED,
@@ -52,6 +53,7 @@ def test_a_market_is_read_as_the_engine_reads_it() -> None:
     assert (int(risk["mark"]), int(risk["floor_e12"]), int(risk["leverage"])) == (10**8, floor, 20)
     assert (int(risk["scale"]), int(risk["quote_mul"]), int(risk["quote_div"]), permitted) == (10**6, 1, 1, 1)
     assert int(risk_of(market_row(mark=0))[0]["mark"]) == -1
+    assert int(risk_of(market_row(mark=1))[0]["mark"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,74 @@ def test_margins_of_positions_are_the_models_and_what_cannot_be_told_needs_nothi
     assert need.tolist()[:2] == [0, 0] and need[2] > 0
 
 
+def test_margins_of_cross_accounts_land_behind_those_of_positions() -> None:
+    """Accounts 1 and 2 can be told, 3 holds what has no mark, 4 nothing that may be closed, 5 nothing at all."""
+    given = [
+        (1, 0, 1, Holding(1000, -(10**11) + 10**9)),
+        (1, 1, 1, Holding(-10, 2 * 10**9)),
+        (2, 1, 1, Holding(-500, 10**11)),
+        (3, 2, 1, Holding(5)),
+        (4, 3, 1, Holding(1000, -(10**11) + 10**9)),
+    ]
+    world = [*WORLD, WORLD[0]]
+    rows, risk, permitted = position_rows(given), risk_rows(world), np.array([1, 1, 1, 0])
+    accounts = np.zeros(6, ACCOUNT)
+    accounts["free_e6"] = [0, 10**8, -(10**8), 7, 8, 9]
+    first, following = np.zeros(6, np.int32), np.zeros(len(given), np.int32)
+    run(slots.index_cross, first, following, rows, len(given))
+    out = np.full((4, 7), -99, np.int64)
+    found = np.array([2, 3, 4, 1, 5])
+    lists = first, following, touched.new_members()
+    rules = risk, TIERS, INDEX, permitted
+    faults = run(candidates.value_accounts, found, 5, accounts, rows, *lists, *rules, 1, *out)
+    equity, need, ratios, to_close = out
+    assert faults == 1
+    assert to_close.tolist() == [-99, 2, 3, -1, 0, -1, -99]
+    for k, account in ((1, 2), (4, 1)):
+        parts = [model.position_margin(h, world[m], PUBLISHED) for a, m, _, h in given if a == account]
+        assert int(equity[k]) == sum(part.equity for part in parts) + int(accounts["free_e6"][account])
+        assert int(need[k]) == sum(part.maintenance for part in parts)
+        assert int(ratios[k]) == int(equity[k]) * 10**6 // int(need[k])
+    for k in (2, 3, 5):
+        assert (int(equity[k]), int(need[k]), int(ratios[k])) == (0, 0, RATIO_MAX_E6)
+    assert {int(array[k]) for array in out for k in (0, 6)} == {-99}
+
+
+def leverage_of(slot: int, rows: np.ndarray, free_e6: int, world: list[Market]) -> tuple[int, int]:
+    """`unit_leverage` of a position in a world of one account, number 1."""
+    accounts = np.zeros(2, ACCOUNT)
+    accounts["free_e6"][1] = free_e6
+    first, following = np.zeros(2, np.int32), np.zeros(len(rows), np.int32)
+    run(slots.index_cross, first, following, rows, len(rows))
+    lists = first, following, touched.new_members()
+    told: tuple[int, int] = run(
+        candidates.unit_leverage, slot, accounts, rows, *lists, risk_rows(world), TIERS, INDEX
+    )
+    return told
+
+
+def test_leverage_is_of_the_unit() -> None:
+    rows = position_rows(
+        [(1, 0, 0, Holding(-10, 10**9 + 5)), (1, 1, 1, Holding(3, -(10**9))), (1, 3, 1, Holding(-2, 10**9))]
+    )
+    world = [*WORLD, WORLD[1]]
+    assert leverage_of(0, rows, 77, world) == (10**9, 5)
+    assert leverage_of(1, rows, 77, world) == (6 * 10**8 + 4 * 10**8, 77 + 6 * 10**8 - 4 * 10**8)
+    rows["market"][2] = 2
+    assert leverage_of(1, rows, 77, world) == (0, 0), "a position of the unit has no mark"
+    assert leverage_of(2, rows, 77, world) == (0, 0)
+    assert leverage_of(0, rows, 77, world) == (10**9, 5), "an isolated position does not mind"
+
+
+def test_a_units_notional_stops_at_the_bound() -> None:
+    largest = (1 << 60) // (9 * 10**9)
+    world = [Market(6, 9 * 10**9, leverage=20)] * 3
+    worth = largest * 9 * 10**9
+    rows = position_rows([(1, m, 1, Holding(largest, 1 - worth)) for m in range(3)])
+    assert leverage_of(1, rows[:2].copy(), 0, world) == (2 * worth, 2)
+    assert leverage_of(1, rows, 0, world) == (LIMIT, 3)
+
+
 def chosen(rows: np.ndarray, permitted: np.ndarray = EVERYWHERE) -> int:
     members = np.arange(len(rows))
     told: int = run(
@@ -118,17 +188,23 @@ def test_of_a_cross_account_the_heaviest_position_is_closed_first() -> None:
     assert chosen(rows, np.array([0, 1, 1, 1])) == 2
     assert chosen(rows, np.array([0, 1, 0, 1])) == 0
     assert chosen(rows, np.zeros(4, np.int64)) == -1
-    rows["liquidation"][0] = 5
-    assert chosen(rows, everywhere) == 0, "the engine takes one at a time"
+    for row in (1, 5):
+        rows["liquidation"][0] = row
+        assert chosen(rows, everywhere) == 0, "the engine takes one at a time"
     assert chosen(rows, np.array([1, 0, 1, 1])) == -1
     rows["size"][0] = 0
     assert chosen(rows, everywhere) == 1
 
 
+def test_the_heaviest_stays_chosen_whatever_comes_after_it() -> None:
+    for lighter in (Holding(10), Holding(-10)):
+        assert chosen(position_rows([(1, 1, 1, Holding(1000)), (1, 0, 1, lighter)])) == 0
+
+
 def test_the_other_side_by_market_and_side_with_its_score() -> None:
     given = [
         (1, 0, 0, Holding(-1000, 10**11 + 10**10)),
-        (2, 0, 0, Holding(1000, -(10**11) + 10**10)),
+        (2, 0, 0, Holding(1, -(10**8) + 10**7)),
         (3, 1, 0, Holding(-5, 10**9)),
         (4, 0, 0, Holding(0, 7)),
         (5, 0, 1, Holding(-10, 10**9)),
@@ -154,6 +230,9 @@ def test_the_other_side_by_market_and_side_with_its_score() -> None:
         wanted = run(liquidation.deleverage_score, pnl, -(10**6), notional, equities[k])
         assert int(out[2][k]) == wanted
     assert run(candidates.score_side, 0, 1, 6, *common, *out) == 1 and out[0][0] == 1
+    rows["cost_e6"][0] = LIMIT + 1
+    run(candidates.score_side, 0, -1, 6, *common, *out)
+    assert int(out[2][0]) == -(liquidation.SCORE_MAX**2), "last of all: what it gained cannot be told"
     # Arrays that are too short are not overrun, and the count says so.
     short = out[:, :1].copy()
     assert run(candidates.score_side, 0, -1, 6, *common, *short) == 2

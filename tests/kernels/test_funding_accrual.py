@@ -72,3 +72,11 @@ def test_the_last_second_has_nearly_all_of_what_is_paid() -> None:
 def test_without_open_interest_nothing_accrues() -> None:
     row = market_row(Profile.GODARK, premium_sum_e12=10**15, seconds_valid=3600, open_interest=0)
     assert run(accrued_index, row, HOUR_NS - SECOND_NS) == 0
+
+
+@pytest.mark.parametrize(("second_ns", "parts"), [(SECOND_NS - 1, 0), (SECOND_NS, 1), (2 * SECOND_NS, 2)])
+def test_the_first_second_accrues_once_it_is_over(second_ns: int, parts: int) -> None:
+    """1 % per 8 h set by the interval before: 3e8 price units, 1e6 of a unit, 1 / 28,800 of it a second."""
+    row = market_row(Profile.BITMEX, rate_set_e12=10**10)
+    assert row["lag"] == 1
+    assert run(accrued_index, row, second_ns) == 300_000_000 * 10**6 * parts // (100 * 28_800)

@@ -27,6 +27,10 @@ sizes = st.integers(-(10**6), 10**6).filter(bool) | st.sampled_from([1, -1, 2**3
 @example(0, 1, 9_223_372_037, 10**9 - 1, PRICE_MIN, -1)
 @example(6, 1, -LIMIT, 10**9 - 1, PRICE_MAX, -1)
 @example(0, -1, LIMIT, 0, PRICE_MAX, -1)
+@example(6, -1, 10**12, 0, 10**8, 0)
+@example(6, -1, 10**12, 0, 10**8, 10_000)
+@example(6, 1, -(10**7), 0, 10**8, 0)
+@example(6, 1, -(10**7), 0, 10**8, 10_000)
 def test_it_is_the_last_that_leaves_nothing_owed(
     e: int, size: int, held: int, taker_e9: int, mark: int, band: int
 ) -> None:

@@ -72,12 +72,16 @@ def test_legs_touch_their_positions_and_cross_accounts_once() -> None:
     legs = legs_of((1, 0), (2, 1), (1, 0), (2, 1))
     run(touched.touch_legs, legs, len(legs), *world.at, world.touched)
     assert world.listed() == ([0, 2], [2])
+    assert world.touched.slot_marks.tolist() == [1, 0, 1, 0]
+    assert world.touched.account_marks.tolist() == [0, 0, 1, 0, 0, 0]
     run(touched.touch_legs, legs, 0, *world.at, world.touched)
     assert world.listed() == ([0, 2], [2])
 
 
 def test_any_leg_touches_insurance_where_that_is_cross() -> None:
-    world = World([(0, 2, 1), (1, 0, 0)])
+    world = World([(0, 2, 1), (1, 0, 0), (0, 1, 0)])
+    run(touched.touch_legs, legs_of((1, 0)), 0, *world.at, world.touched)
+    assert world.listed() == ([], []), "without a leg nothing is"
     run(touched.touch_legs, legs_of((1, 0)), 1, *world.at, world.touched)
     assert world.listed() == ([1], [0])
 
@@ -96,9 +100,11 @@ def test_numbers_that_are_nobodys_touch_no_position(account: int, market: int) -
 def test_transfers_and_settings_touch_and_others_do_not() -> None:
     world = World([(1, 0, 0), (2, 1, 0), (3, 2, 0)])
     given = [
-        (Template.TRANSFER, {"account": 1}, 0),
-        (Template.SETTING, {"account": 2}, 1),
-        (Template.FILL, {"maker": 3, "taker": 3}, 2),
+        (Template.FILL, {"maker": 1, "taker": 1}, 0),
+        (Template.TRANSFER, {"account": 2}, 1),
+        (Template.FILL, {"maker": 3, "taker": 3}, 0),
+        (Template.SETTING, {"account": 3}, 2),
+        (Template.TRANSFER, {"account": 0}, -1),
     ]
     frames = np.zeros(len(given), FRAME)
     for k, (template, payload, market) in enumerate(given):
@@ -109,16 +115,69 @@ def test_transfers_and_settings_touch_and_others_do_not() -> None:
         frames[k] = one.view(FRAME)[0]
     same = frames, frames.view(TRANSFER), frames.view(SETTING), len(frames)
     run(touched.touch_frames, *same, *world.at, world.touched)
-    assert world.listed() == ([0, 1], [1, 2])
+    assert world.listed() == ([1, 2], [2, 3, 0])
 
 
 def test_a_full_list_says_so_and_forgets_to_nothing() -> None:
     world = World([(1, 0, 0), (2, 0, 0), (3, 0, 0)])
+    world.accounts["flags"][3] = ACCOUNT_CROSS
     world.touched = touched.new_touched(3, ACCOUNTS, 2)
     run(touched.touch_legs, legs_of((1, 0), (2, 0), (3, 0)), 3, *world.at, world.touched)
-    assert world.touched.counts.tolist() == [2, 0] and len(world.touched.slots) == 2
+    assert world.touched.counts.tolist() == [2, 1] and len(world.touched.slots) == 2
     run(touched.forget, world.touched)
-    assert world.touched.counts.tolist() == [0, 0] and not world.touched.slot_marks.any()
+    assert world.touched.counts.tolist() == [0, 0]
+    assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
+
+
+def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
+    """Against the rooms of everything by ranges: two cross positions each of accounts 1..3."""
+    given = [(a, m, int(1 <= a <= 3)) for m in (0, 1) for a in range(ACCOUNTS)]
+    world = World(given)
+    world.positions["cash"] = -(10**10) + 3 * 10**8 + np.arange(len(given)) * 10**7
+    world.accounts["free_e6"] = np.arange(ACCOUNTS) * 10**7
+    tiers = tier_rows(PUBLISHED)
+    rules = risk_rows([Market(6, 10**8, leverage=20)] * 2), tiers, tier_index(tiers)
+    first = np.array([0, 0, 2, 4, 6, 6, 6])
+    members = np.array([1, ACCOUNTS + 1, 2, ACCOUNTS + 2, 3, ACCOUNTS + 3])
+    whole, whole_accounts = np.zeros(len(given), np.int32), np.zeros(ACCOUNTS, np.int32)
+    run(room.anchor_positions, world.positions, 0, len(given), *rules, whole)
+    run(
+        room.anchor_accounts,
+        world.accounts,
+        0,
+        ACCOUNTS,
+        world.positions,
+        first,
+        members,
+        *rules,
+        whole_accounts,
+    )
+    assert (len({*whole.tolist()}), len({*whole_accounts.tolist()})) == (7, 4), "but for those without room"
+
+    world.touched = touched.new_touched(len(given), ACCOUNTS, 5)
+    legs = legs_of((4, 1), (1, 0), (5, 0), (4, 0), (2, 1))
+    run(touched.touch_legs, legs, len(legs), *world.at, world.touched)
+    listed = world.listed()
+    assert listed == ([10, 1, 5, 4, 8], [1, 2])
+    rooms, account_rooms = np.full(len(given), -7, np.int32), np.full(ACCOUNTS, -7, np.int32)
+    lists = world.first, world.following, touched.new_members()
+    run(
+        touched.refresh_rooms,
+        world.touched,
+        world.positions,
+        world.accounts,
+        *lists,
+        *rules,
+        rooms,
+        account_rooms,
+    )
+    wanted = [int(whole[k]) if k in listed[0] else -7 for k in range(len(given))]
+    assert rooms.tolist() == wanted
+    assert account_rooms.tolist() == [
+        int(whole_accounts[a]) if a in listed[1] else -7 for a in range(ACCOUNTS)
+    ]
+    assert world.listed() == ([], [])
+    assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
 
 
 @given(
@@ -137,6 +196,13 @@ def test_the_widest_move_counts_what_can_be_valued(given: list[tuple[int, int, i
     wanted = [MOVE_MAX if other else int(move) for move, (_, _, other) in zip(plain, given, strict=True)]
     assert run(touched.widest_move, then, now, len(given), moves) == max(wanted)
     assert moves.tolist() == wanted
+
+
+@pytest.mark.parametrize("marks", [(0, -1), (-1, 0), (0, 0), (-1, 10**8), (10**8, -1)])
+def test_a_market_that_could_be_valued_once_has_moved_all_the_way(marks: tuple[int, int]) -> None:
+    then, now = (risk_rows([Market(6, mark)]) for mark in marks)
+    moves = np.zeros(1, np.int64)
+    assert run(touched.widest_move, then, now, 1, moves) == MOVE_MAX
 
 
 def test_a_market_that_never_had_a_mark_drags_nobody_in() -> None:
@@ -185,3 +251,17 @@ def test_rechecking_by_lists_is_rechecking_by_ranges(free: list[int], bps: int) 
         *rules,
     )
     assert same[:again].tolist() == found[:kept].tolist()
+
+
+@pytest.mark.parametrize(("room_e9", "move_e9", "kept"), [(0, 0, 0), (5, 5, 0), (4, 5, 1), (-1, 0, 1)])
+def test_only_what_moved_past_its_room_is_valued(room_e9: int, move_e9: int, kept: int) -> None:
+    """An account without any margin, whose room says otherwise."""
+    world = World([(1, 0, 1)])
+    world.positions["cash"] = -(10**12)
+    tiers = tier_rows(PUBLISHED)
+    found, moves = np.array([1]), np.array([move_e9])
+    lists = world.first, world.following, touched.new_members()
+    rooms = np.full(ACCOUNTS, room_e9, np.int32)
+    rules = risk_rows([Market(6, 10**8, leverage=20)]), moves, rooms, tiers, tier_index(tiers)
+    got = run(touched.recheck_linked, found, 1, world.accounts, world.positions, *lists, *rules)
+    assert got == kept

@@ -18,6 +18,7 @@ from engine.core import booking, candidates
 from engine.core.apply import Machine
 from engine.core.legs import Held, Leg, Sums
 from engine.core.state import Books
+from kernels.funding import MARK_BAND_PPM
 from kernels.jit import kernel
 from kernels.layouts import LIMIT, PRICE_MAX, PRICE_MIN
 from relayer.verify import model_margin
@@ -151,6 +152,9 @@ sizes = st.one_of(
     st.sampled_from([SIZE_MAX, -SIZE_MAX, SIZE_MAX - 1, 1, -1, 0]), st.integers(-SIZE_MAX, SIZE_MAX)
 )
 prices = st.one_of(st.sampled_from([PRICE_MIN, PRICE_MAX]), st.integers(PRICE_MIN, PRICE_MAX))
+MARK_MAX = PRICE_MAX + PRICE_MAX * MARK_BAND_PPM // 10**6
+"""The index at its largest price, and the mark as far above it as it may be."""
+marks = st.one_of(st.sampled_from([PRICE_MIN, PRICE_MAX, MARK_MAX]), st.integers(PRICE_MIN, MARK_MAX))
 fee_rates = st.sampled_from([-(10**9) + 1, -100_000, 0, 500_000, 10**9 - 1])
 
 
@@ -167,7 +171,7 @@ def legs(draw: st.DrawFn) -> tuple[list[int], int, int, int, int, int]:
         draw(st.sampled_from([0, 0, 1, LIMIT, 2 * LIMIT])),
     ]
     dsize = draw(st.one_of(st.just(-held[0]), sizes)) or 1
-    return held, dsize, draw(prices), draw(fee_rates), draw(money), draw(prices)
+    return held, dsize, draw(prices), draw(fee_rates), draw(money), draw(marks)
 
 
 charges = st.one_of(
@@ -180,6 +184,8 @@ charges = st.one_of(
     ([SIZE_MAX - 1, LIMIT - 2**60, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, -(10**9) + 1, 0, PRICE_MAX),
     (0, 0),
 )
+@example(([SIZE_MAX - 1, -LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], 1, PRICE_MAX, 0, 0, MARK_MAX), (0, 0))
+@example(([1 - SIZE_MAX, LIMIT, 0, 0, 0, 0, 1, 1, LIMIT, 0], -1, PRICE_MAX, 0, 0, MARK_MAX), (0, 0))
 @example(
     ([SIZE_MAX, -LIMIT, LIMIT, 0, LIMIT, LIMIT, 1, 1, LIMIT, 0], -SIZE_MAX, PRICE_MAX, 0, LIMIT, PRICE_MAX),
     (0, 0),
@@ -282,7 +288,7 @@ def exchange_twin(held: list[int], dsize: int, dcash: int, moved: int, reach: in
 
 
 def test_an_index_far_from_a_large_position_is_refused_or_exact() -> None:
-    """2**37 lots across 2**62 of index: 2**99 before the division."""
+    """The largest position across 2**62 of index: over 2**64 before the division."""
     for idx in (LIMIT, -LIMIT, 10**9, 0):
         held = [-SIZE_MAX, 0, idx, 10**PRICE_EXP - 1, 0, 0, 1, 1, 0, 0]
         out = np.zeros(14, np.int64)

@@ -108,3 +108,13 @@ def test_an_account_past_the_last_row_is_not_looked_up(account: int) -> None:
     fills["maker"][1] = account
     left, machine = both_ways(past(), {}, fills)
     assert (left.plain, machine.state.number("refused")) == (2, 1)
+
+
+@pytest.mark.parametrize("free", [0, 1, 2])
+def test_a_draw_of_any_size_reaches_the_account(free: int) -> None:
+    """Growing positions whose accounts have next to nothing: a balance is written where it changed by one unit."""
+    change = {"account1.free_e6": free, "account2.free_e6": free}
+    grows = 5 if int(machine_of(past()).books.positions[1]["size"]) > 0 else -5
+    left, machine = both_ways(past(), change, fill_of(1, 2, grows, PRICE))
+    assert left.plain == 1
+    assert machine.books.accounts["free_e6"][1:3].tolist() == [0, 0]
