@@ -70,7 +70,8 @@ class Settlement:
 @dataclass(frozen=True)
 class Risk:
     """The risk process and what came of it. units: positions and accounts swept; found: under their maintenance
-    margin now; candidates: proposed so far; worst_e6: lowest margin ratio. begun: liquidations so far."""
+    margin now; candidates: proposed so far; worst_e6: lowest margin ratio. begun: liquidations so far; insured:
+    positions that insurance holds now."""
 
     units: int = 0
     sweep_ns: int = -1
@@ -79,6 +80,7 @@ class Risk:
     worst_e6: int = 0
     begun: int = 0
     insurance_e6: int = 0
+    insured: int = 0
 
 
 @dataclass(frozen=True)
@@ -375,6 +377,7 @@ def summary(now: Snapshot) -> dict[str, Any]:
             "candidates": now.risk.candidates,
             "liquidations": now.risk.begun,
             "insurance_e6": now.risk.insurance_e6,
+            "insurance_positions": now.risk.insured,
         },
         "markets": {
             m.symbol: {

@@ -120,6 +120,7 @@ class Watcher:
 
     def _risk_now(self) -> Risk:
         page, books = self._risk, self._follower.machine.books
+        positions = books.positions[: int(books.meta[0]["positions"])]
         return Risk(
             units=page.get("units"),
             sweep_ns=page.get("sweep_ns") if page.get("sweeps") else -1,
@@ -128,6 +129,7 @@ class Watcher:
             worst_e6=page.get("worst_e6"),
             begun=int(books.meta[0]["liquidations"]),
             insurance_e6=int(books.accounts[0]["free_e6"]),
+            insured=int(((positions["account"] == 0) & (positions["size"] != 0)).sum()),
         )
 
     def _markets(self) -> list[Market]:
