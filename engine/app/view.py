@@ -85,11 +85,12 @@ class Risk:
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the group; `pid` None: it is being restarted."""
+    """One process of the group; `pid` None: it is being restarted. failing: the others go on without it."""
 
     name: str
     pid: int | None
     restarts: int
+    failing: bool = False
 
 
 @dataclass(frozen=True)
@@ -306,7 +307,9 @@ def _process_lines(processes: Iterable[Process]) -> list[Text]:
         line = Text.assemble((f" {'' if k else 'processes':<{_LABEL_WIDTH}}", _HEAD))
         for row in rows[k : k + 2]:
             line.append(f"{row.name:<8}")
-            if row.pid is None:
+            if row.failing:
+                line.append(f"{'FAILING':<12}", _BAD)
+            elif row.pid is None:
                 line.append(f"{'restarting':<12}", _BAD)
             else:
                 line.append(f"pid {row.pid:<8}", _FAINT)
@@ -340,6 +343,9 @@ def line(now: Snapshot) -> str:
     ]
     if restarts:
         parts.insert(4, f"{restarts} restarts")
+    failing = [process.name for process in now.processes if process.failing]
+    if failing:
+        parts.insert(4, f"WITHOUT {', '.join(failing)}")
     return "; ".join(parts)
 
 
@@ -391,6 +397,7 @@ def summary(now: Snapshot) -> dict[str, Any]:
             for m in now.markets
         },
         "restarts": {process.name: process.restarts for process in now.processes},
+        "failing": [process.name for process in now.processes if process.failing],
         "checks": {check.name: check.good for check in now.checks},
         "ok": now.ok,
     }

@@ -254,7 +254,8 @@ class Lives:
 
     def __init__(self, supervisor: Supervisor, names: list[str]) -> None:
         self._supervisor, self._names = supervisor, names
-        self._ready = {name: (supervisor.pid(name), supervisor.restarts(name)) for name in names}
+        up = [name for name in names if not supervisor.failing(name)]
+        self._ready = {name: (supervisor.pid(name), supervisor.restarts(name)) for name in up}
 
     def now(self) -> list[Process]:
         """One row for each process, in the order they were started."""
@@ -262,11 +263,13 @@ class Lives:
 
     def _row(self, name: str) -> Process:
         restarts = self._supervisor.restarts(name)
+        if self._supervisor.failing(name):
+            return Process(name, None, restarts, failing=True)
         try:
             pid = self._supervisor.pid(name)
         except ProcessFailed:
             return Process(name, None, restarts)
-        known_pid, known_restarts = self._ready[name]
+        known_pid, known_restarts = self._ready.setdefault(name, (pid, restarts))
         if restarts != known_restarts:
             self._ready[name] = (pid, restarts)
         elif pid != known_pid:

@@ -164,10 +164,11 @@ class Sweeper:
         ratios, flags = self._ratios, self._flags
         own = ratios[: len(books.positions)], flags[: len(books.positions)]
         theirs = ratios[len(books.positions) :], flags[len(books.positions) :]
-        sweep.sweep_positions(books.positions, *map(wide, slots), *rules, *own, self._work)
+        sweep.sweep_positions(books.positions, wide(slots[0]), wide(slots[1]), *rules, *own, self._work)
         touched.sweep_linked(
             books.accounts,
-            *map(wide, accounts),
+            wide(accounts[0]),
+            wide(accounts[1]),
             books.positions,
             books.cross_first,
             books.cross_next,
