@@ -25,6 +25,9 @@ FILLS_PER_S = 200_000
 CALM_BPS, MOVING_BPS = 0.3, 20.0
 """Of all prices in 100 ms: some 5 % a day, and 300 % a day."""
 TICKS = 5
+STEADY, SUDDEN_AT = 40, 10
+"""Sweeps one after the other as the process does them, and which of them meets a price that jumped."""
+SLICES = 100
 PROPOSED = 1024
 
 
@@ -92,7 +95,7 @@ def measured(machine: Machine, books: Books, fills: int) -> Spent:
             spent.best.clear()  # the first turn loads what is compiled
         for name, bps in (("calm", CALM_BPS), ("moving", MOVING_BPS)):
             put_prices(machine, books.risk)
-            sweeper._stale = True
+            sweeper.rooms.void = True
             spent.begin()
             sweeper.sweep()
             spent.end("all rooms anew")
@@ -116,6 +119,25 @@ def measured(machine: Machine, books: Books, fills: int) -> Spent:
     return spent
 
 
+def steady(machine: Machine, books: Books, fills: int) -> list[float]:
+    """Seconds of each of STEADY sweeps in a row, with their slice of the check and their ranking, while prices walk
+    and once jump so that a new anchor has to be taken."""
+    sweeper, spent = Sweeper(machine), []
+    put_prices(machine, books.risk)
+    sweeper.touch(touching(machine, 1, 0))
+    sweeper.check(sweeper.sweep())
+    for turn in range(STEADY):
+        put_prices(machine, moved(books, CALM_BPS * (1 + turn) + (MOVING_BPS if turn >= SUDDEN_AT else 0)))
+        followed = touching(machine, fills, turn)
+        began = time.perf_counter()
+        sweeper.touch(followed)
+        found = sweeper.sweep()
+        rank(machine, sweeper, found, PROPOSED)
+        sweeper.check_slice(found, SLICES)
+        spent.append(time.perf_counter() - began)
+    return spent
+
+
 def run(scale: int = 1) -> Iterator[Budget]:
     """Measure; `scale` divides every size, for a look at whether it runs."""
     count = max(ACCOUNTS // scale, 16) * PER_ACCOUNT
@@ -123,6 +145,7 @@ def run(scale: int = 1) -> Iterator[Budget]:
     machine = machine_of(books)
     fills = max(FILLS_PER_S // 10 // scale, 1)
     best = measured(machine, books, fills).best
+    spent = steady(machine, books, fills)
     sizes = {f"{name}, ms": seconds * 1e3 for name, seconds in best.items()}
     sizes |= {"positions": float(count), "fills that touch, a tick": float(fills)}
     yield Budget(
@@ -133,4 +156,14 @@ def run(scale: int = 1) -> Iterator[Budget]:
         answer_checked=True,
         ratios={"everyone": (best["calm"] + best["touch"]) / best["everyone"]},
         sizes=sizes,
+    )
+    at_once = best["all rooms anew"] + best["everyone"]
+    yield Budget(
+        name=f"worst of {STEADY} sweeps in a row, checks and a new anchor in slices",
+        figure=max(spent) * 1e3,
+        unit="ms",
+        goal="≤ 100",
+        answer_checked=True,
+        ratios={"all rooms and everyone in one": max(spent) / at_once},
+        sizes={"median, ms": sorted(spent)[STEADY // 2] * 1e3, "after a jump, ms": spent[SUDDEN_AT] * 1e3},
     )

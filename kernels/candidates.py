@@ -9,7 +9,7 @@ from kernels.layouts import LIMIT, MARKET_FROZEN, MARKET_HALTED
 from kernels.liquidation import deleverage_score
 from kernels.margin import floor_rate_e12, position_margin, put_risk, ratio_e6, unrealised_e6
 from kernels.oracle_rules import admits
-from kernels.slots import Links
+from kernels.slots import Links, find_position
 from kernels.sweep import account_margin
 from kernels.touched import list_linked
 from kernels.types import Rows, Words, wide
@@ -75,6 +75,18 @@ def value_positions(
         equity_e6[k], need_e6[k] = (equity, need) if ok == 1 and permitted[market] == 1 else (0, 0)
         ratios_e6[k] = ratio_e6(equity_e6[k], need_e6[k])
     return faults
+
+
+@kernel
+def list_held(account: int, markets: int, table: Words, positions: Rows, slots: Words) -> int:
+    """Write the slots of an account's open positions in markets 0..markets-1 to `slots`, by market; how many."""
+    count = 0
+    for m in range(markets):
+        slot = find_position(table, positions, account, m)
+        if slot >= 0 and positions[slot]["size"] != 0:
+            slots[count] = slot
+            count += 1
+    return count
 
 
 @kernel

@@ -100,7 +100,8 @@ class TickKind(enum.IntEnum):
 
 
 class CandidateKind(enum.IntEnum):
-    """In `kind` of a candidate frame. LIQUIDATE: the next step of a position that lacks margin.
+    """In `kind` of a candidate frame. LIQUIDATE: the next step of a position that lacks margin, or of any that
+    insurance holds.
 
     DELEVERAGE: what insurance cannot take of a bankrupt position is moved to that of `counterparty`.
     """
@@ -114,8 +115,9 @@ class LiquidationKind(enum.IntEnum):
 
     CANCEL_ALL: cancel every order of the account, in all markets (market -1). REDUCE_ONLY: place this one, in
     place of the one before in that market; `price` is its limit. TAKEOVER, DELEVERAGE: without a match the
-    account's position has changed by `size`, at about `price`; withdraw its reduce-only order. RELEASE: the
-    liquidation is over, withdraw it too.
+    account's position has changed by `size`, at about `price`; withdraw its reduce-only order. What is taken over
+    is added to the position of insurance, account 0, which is worked off by reduce-only orders like any other.
+    RELEASE: the liquidation is over, withdraw it too.
     """
 
     CANCEL_ALL = 1
@@ -207,6 +209,7 @@ class Refusal(enum.IntEnum):
     SEQUENCE = 26
     MARK_UNKNOWN = 27
     LIQUIDATIONS_FULL = 28
+    INSURANCE_REDUCE_ONLY = 29
 
 
 class Fault(enum.IntEnum):

@@ -24,6 +24,8 @@ ORDER_NS = 100_000_000
 """So many reduce-only orders, so long after each other."""
 TAKEOVER_NS = 500_000_000
 """So long after the first candidate, insurance takes over."""
+UNWIND_NS = 1_000_000_000
+"""An order that closes what insurance holds is placed anew so often, at the mark and size of then."""
 SILENCE_NS = 10_000_000_000
 """A liquidation that risk has not spoken of for so long is dropped."""
 SCORE_ONE = 1_000_000

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kernels.frames import Template
 from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_CROSS, MAX_MARKETS
+from kernels.margin import ratio_e6
 from kernels.prefetch import prefetch
 from kernels.room import MOVE_MAX, Rooms, account_room, move_markets, position_room
 from kernels.slots import Links, find_position
@@ -159,24 +160,76 @@ def refresh_rooms(
     following: Links,
     members: Words,
     anchor: Rows,
+    former: Rows,
+    upto: Words,
     tiers: Rows,
     tier_at: Words,
     rooms: Rooms,
     account_rooms: Rooms,
 ) -> None:
-    """Take the rooms of what is listed anew, at the anchor, and empty the lists. members: `new_members`."""
+    """Take the rooms of what is listed anew and empty the lists: at `anchor` of slots below upto[0] and accounts
+    below upto[1], of the others at `former`. members: `new_members`."""
     count = touched.counts[POSITIONS]
     for k in range(count):
         prefetch(positions, touched.slots[min(k + AHEAD, count - 1)])
         slot = touched.slots[k]
-        rooms[slot] = position_room(positions[slot], anchor, tiers, tier_at)
+        rows = anchor if slot < upto[POSITIONS] else former
+        rooms[slot] = position_room(positions[slot], rows, tiers, tier_at)
     for k in range(touched.counts[ACCOUNTS]):
         account = touched.accounts[k]
         count = list_linked(first, following, account, members)
+        rows = anchor if account < upto[ACCOUNTS] else former
         account_rooms[account] = account_room(
-            accounts[account]["free_e6"], positions, members, 0, count, anchor, tiers, tier_at
+            accounts[account]["free_e6"], positions, members, 0, count, rows, tiers, tier_at
         )
     forget(touched)
+
+
+@kernel
+def anchor_linked(
+    accounts: Rows,
+    start: int,
+    stop: int,
+    positions: Rows,
+    first: Links,
+    following: Links,
+    members: Words,
+    anchor: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    rooms: Rooms,
+) -> None:
+    """`room.anchor_accounts` by the books' own lists: rooms[a] of accounts start..stop-1."""
+    for a in range(start, stop):
+        count = list_linked(first, following, a, members)
+        rooms[a] = account_room(accounts[a]["free_e6"], positions, members, 0, count, anchor, tiers, tier_at)
+
+
+@kernel
+def sweep_linked(
+    accounts: Rows,
+    start: int,
+    stop: int,
+    positions: Rows,
+    first: Links,
+    following: Links,
+    members: Words,
+    risk: Rows,
+    tiers: Rows,
+    tier_at: Words,
+    ratios_e6: Words,
+    flags: NDArray[np.int8],
+) -> int:
+    """`sweep.sweep_accounts` by the books' own lists, of accounts start..stop-1; how many are marked."""
+    marked = 0
+    for a in range(start, stop):
+        held = list_linked(first, following, a, members)
+        free_e6 = accounts[a]["free_e6"]
+        equity, need, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
+        flag = unit_flags(equity, need, ok)
+        ratios_e6[a], flags[a] = ratio_e6(equity, need), flag
+        marked += flag & (FLAG_LIQUIDATABLE | FLAG_FAULT) != 0
+    return marked
 
 
 @kernel

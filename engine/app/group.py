@@ -29,6 +29,8 @@ from relayer.signer.keyfile import KeyfileSigner
 AIRDROP_LAMPORTS = 1_000 * 10**9
 _ENOUGH_LAMPORTS = 100 * 10**9
 _READY_S = 120.0
+_SPARE = ("risk", "standby")
+"""Without these the engine goes on settling: nobody is liquidated, or nobody takes over, until they are back."""
 _LOG_TAIL_BYTES = 8192
 _ERROR_PREFIX = "godark: "
 
@@ -100,7 +102,9 @@ class Group:
                 await rpc.request_airdrop(payer, AIRDROP_LAMPORTS)
 
     def _spec(self, name: str, settings: Settings) -> ProcessSpec:
-        return ProcessSpec(name, python_command(name), ready_timeout_s=_READY_S, env=settings.to_env())
+        return ProcessSpec(
+            name, python_command(name), ready_timeout_s=_READY_S, env=settings.to_env(), spare=name in _SPARE
+        )
 
     async def stop(self) -> None:
         """End every process, within two seconds."""
@@ -115,8 +119,9 @@ class Group:
         return RelayerPage(self.settings.relayer.page)
 
     def risk_page(self) -> RiskPage:
-        """The risk process's page."""
-        return RiskPage(self.settings.risk.page)
+        """The risk process's page; an empty one if it never came up."""
+        path = self.settings.risk.page
+        return RiskPage(path, create=not path.exists())
 
 
 def claim(data_dir: Path) -> None:

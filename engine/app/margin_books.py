@@ -196,6 +196,8 @@ class Candidates:
             "liquidation_price": int(price[0]) if int(price[1]) == PRICE_FOUND else None,
             "bankruptcy_price": int(empty[0]) if int(empty[1]) == PRICE_FOUND else None,
         }
+        if int(row["account"]) == 0:
+            return out | self._backed(slot, equity, need, equity - worth)
         if int(row["mode"]):
             # Which of an account's positions is taken first is the engine's to decide: nothing is said here.
             return out | {"takeover_lots": None, "takeover_cost_e6": None, "deleverage": []}
@@ -219,6 +221,17 @@ class Candidates:
             "takeover_cost_e6": transfer,
             "deleverage": self._queue(slot, size - dsize, cash - dcash),
         }
+
+    def _backed(self, slot: int, equity: int, need: int, cash: int) -> dict[str, Any]:
+        """Of a position of insurance, which is sold whole: what its fund puts behind it, or, where that does not
+        reach its maintenance, who is deleveraged for it."""
+        size, fund = int(self.view.positions[slot]["size"]), max(0, self.insurance_e6)
+        reaches = equity + fund >= need
+        moved = min(-(-need * TARGET_E6 // MOVE_ONE) - equity if reaches else max(0, -equity), fund)
+        self.insurance_e6 -= moved
+        queue = [] if reaches else self._queue(slot, size, cash + moved)
+        told = {"takeover_lots": None, "takeover_cost_e6": moved, "deleverage": queue}
+        return {"close_lots": abs(size)} | told
 
     def _queue(self, slot: int, size: int, cash: int) -> list[dict[str, int]]:
         if size == 0:

@@ -1,8 +1,10 @@
-"""`godark metrics`: what the engine publishes of itself on its head page, read from outside at no cost to it."""
+"""`godark metrics`: what engine and risk publish of themselves on their pages, read from outside at no cost to
+them."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,9 +13,11 @@ import orjson
 from engine.app.options import settings_options
 from engine.common.settings import Settings
 from engine.journal.head import ACK_US, SYNC_US, HeadPage, quantile_us
+from engine.risk.page import RiskPage
 
 _COUNTS = ("epoch", "durable", "ordinal", "booked", "refused", "duplicates", "faults", "sessions", "groups", "frames",
            "bytes", "settled_batch", "logged", "unlogged", "grown")  # fmt: skip
+_RISK_COUNTS = ("sweeps", "checks", "units", "found", "faults", "candidates", "deleverage", "unsent")
 
 
 def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:
@@ -32,11 +36,24 @@ def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:
     return out
 
 
+def swept(path: Path, monotonic_ns: int) -> dict[str, Any]:
+    """Of the risk process; empty if none has run here. `risk_heartbeat_ms`: how long ago it swept."""
+    if not path.is_file():
+        return {}
+    page = RiskPage(path)
+    out: dict[str, Any] = {f"risk_{field}": page.get(field) for field in _RISK_COUNTS}
+    out |= {f"risk_{name}_us": page.get(f"{name}_ns") // 1000 for name in ("sweep", "sweep_max")}
+    out["risk_heartbeat_ms"] = max(0, monotonic_ns - page.get("heartbeat_ns")) // 1_000_000
+    return out
+
+
 @click.command("metrics", help="What the engine counts, and how long its acks and syncs take.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @settings_options
 def command(as_json: bool, settings: Settings) -> None:
-    figures = measured(HeadPage(settings.data_dir / "journal" / "head"), time.monotonic_ns())
+    now_ns = time.monotonic_ns()
+    figures = measured(HeadPage(settings.data_dir / "journal" / "head"), now_ns)
+    figures |= swept(settings.risk.page, now_ns)
     if as_json:
         click.echo(orjson.dumps(figures))
         return

@@ -29,6 +29,8 @@ BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
 RESTARTS_MAX = 20
 RESTARTS_WINDOW_S = 60.0
+SPARE_PAUSE_S = 60.0
+"""A process that others can do without is tried so often once it has used up its restarts."""
 STOP_KILL_AFTER_S = 1.2
 STOP_SHARE_S = 0.3  # how long one child may hold up the SIGTERM of the next
 LOG_BYTES_MAX = 64 << 20
@@ -41,12 +43,16 @@ RestartCallback = Callable[[str, int, ReadyInfo], None]
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """What to run, and how long it may take until its ready line. `env` adds to the supervisor's own."""
+    """What to run, and how long it may take until its ready line. `env` adds to the supervisor's own.
+
+    spare: the others can do without it. It never ends the group, however often it fails.
+    """
 
     name: str
     command: list[str]
     ready_timeout_s: float = 30.0
     env: Mapping[str, str] = field(default_factory=dict)
+    spare: bool = False
 
 
 # A spec may depend on what the child said when it was last ready (None at first): a port, once learned,
@@ -68,6 +74,8 @@ class _Child:
         self.process: asyncio.subprocess.Process | None = None
         self.ready: ReadyInfo | None = None
         self.restarted = 0
+        self.failing = False
+        self.ready_s = 0.0
         self.restart_times_s: deque[float] = deque(maxlen=RESTARTS_MAX)
         self.watcher: asyncio.Task[None] | None = None
 
@@ -76,6 +84,10 @@ class _Child:
 
     def alive(self) -> bool:
         return self.process is not None and self.process.returncode is None
+
+    def settled(self, now_s: float) -> bool:
+        """Whether it lives and has for as long as restarts are counted."""
+        return self.alive() and self.ready is not None and now_s - self.ready_s >= RESTARTS_WINDOW_S
 
     def send(self, number: signal.Signals) -> None:
         if self.process is not None and self.process.returncode is None:
@@ -117,6 +129,14 @@ class Supervisor:
         """How often it was restarted and became ready again."""
         return self._child(name).restarted
 
+    def failing(self, name: str) -> bool:
+        """Whether the group has to do without it: it failed too often, or never started, and is tried rarely.
+
+        Until it has lived for as long as restarts are counted.
+        """
+        child = self._child(name)
+        return child.failing and not child.settled(asyncio.get_running_loop().time())
+
     def ready_info(self, name: str) -> ReadyInfo:
         """What it last said when it was ready."""
         return dict(self._child(name).ready or {})
@@ -124,7 +144,8 @@ class Supervisor:
     async def start(self, source: SpecSource) -> ReadyInfo:
         """Start a process, wait for its ready line and return that; from then on it is kept alive.
 
-        ProcessFailed: it ended, or did not become ready in time (it is killed then).
+        ProcessFailed: it ended, or did not become ready in time (it is killed then). A spare one is tried again
+        later instead; it says nothing yet.
         """
         if self._failed is None:
             self._failed = asyncio.get_running_loop().create_future()
@@ -136,6 +157,12 @@ class Supervisor:
         child = self._children[spec.name] = _Child(spec.name, source)
         try:
             ready = await self._launch(child)
+        except ProcessFailed as error:
+            if not spec.spare:
+                del self._children[spec.name]
+                raise
+            self._do_without(child, error.line())
+            ready = {}
         except BaseException:
             del self._children[spec.name]
             raise
@@ -191,6 +218,7 @@ class Supervisor:
             if not line.endswith(b"\n"):
                 raise ProcessFailed(f"process {spec.name} ended before it was ready", name=spec.name)
             child.ready = dict(orjson.loads(line))
+            child.ready_s = asyncio.get_running_loop().time()
             return child.ready
         except BaseException as error:
             child.send(signal.SIGKILL)
@@ -237,9 +265,12 @@ class Supervisor:
 
     async def _keep_alive(self, child: _Child) -> None:
         try:
+            loop = asyncio.get_running_loop()
             while child.process is not None:
+                since_s = loop.time()
                 status = await child.process.wait()
                 get_logger().warning("process_ended", name=child.name, status=status)
+                child.failing &= loop.time() - since_s < RESTARTS_WINDOW_S
                 self._pass_on(child)
                 await self._restart(child)
         except asyncio.CancelledError:
@@ -258,23 +289,35 @@ class Supervisor:
         child.source, heir.source = heir.source, child.source
         self._children[child.name], self._children[heir.name] = child, heir
         heir.restarted, child.restarted = child.restarted + 1, heir.restarted
+        heir.failing = child.failing = False
         get_logger().warning("process_replaced", name=name, pid=self.pid(name))
         if self._on_restart is not None:
             self._on_restart(name, heir.restarted, dict(heir.ready or {}))
 
+    def _do_without(self, child: _Child, reason: str) -> None:
+        """Say loudly that the group goes on without a spare process."""
+        child.failing = True
+        get_logger().error("process_failing", name=child.name, reason=reason, again_s=SPARE_PAUSE_S)
+
     async def _restart(self, child: _Child) -> None:
-        """Start it again until it is ready. ProcessFailed: more than 20 attempts within 60 s."""
+        """Start it again until it is ready. ProcessFailed: more than 20 attempts within 60 s.
+
+        The others go on without a spare one then. It is tried once a minute, until it has lived for one.
+        """
         loop = asyncio.get_running_loop()
         times_s = child.restart_times_s
         while True:
             while times_s and times_s[0] < loop.time() - RESTARTS_WINDOW_S:
                 times_s.popleft()
-            if len(times_s) == RESTARTS_MAX:
+            if len(times_s) == RESTARTS_MAX and not child.failing:
                 message = (
                     f"process {child.name} ended {RESTARTS_MAX + 1} times within {RESTARTS_WINDOW_S:g} s"
                 )
-                raise ProcessFailed(message, name=child.name)
-            await asyncio.sleep(min(BACKOFF_FIRST_S * 2 ** len(times_s), BACKOFF_MAX_S))
+                if not child.spec().spare:
+                    raise ProcessFailed(message, name=child.name)
+                self._do_without(child, message)
+            pause_s = min(BACKOFF_FIRST_S * 2 ** len(times_s), BACKOFF_MAX_S)
+            await asyncio.sleep(SPARE_PAUSE_S if child.failing else pause_s)
             times_s.append(loop.time())
             try:
                 ready = await self._launch(child)

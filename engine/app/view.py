@@ -70,7 +70,8 @@ class Settlement:
 @dataclass(frozen=True)
 class Risk:
     """The risk process and what came of it. units: positions and accounts swept; found: under their maintenance
-    margin now; candidates: proposed so far; worst_e6: lowest margin ratio. begun: liquidations so far."""
+    margin now; candidates: proposed so far; worst_e6: lowest margin ratio. begun: liquidations so far; insured:
+    positions that insurance holds now."""
 
     units: int = 0
     sweep_ns: int = -1
@@ -79,15 +80,17 @@ class Risk:
     worst_e6: int = 0
     begun: int = 0
     insurance_e6: int = 0
+    insured: int = 0
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process of the group; `pid` None: it is being restarted."""
+    """One process of the group; `pid` None: it is being restarted. failing: the others go on without it."""
 
     name: str
     pid: int | None
     restarts: int
+    failing: bool = False
 
 
 @dataclass(frozen=True)
@@ -304,7 +307,9 @@ def _process_lines(processes: Iterable[Process]) -> list[Text]:
         line = Text.assemble((f" {'' if k else 'processes':<{_LABEL_WIDTH}}", _HEAD))
         for row in rows[k : k + 2]:
             line.append(f"{row.name:<8}")
-            if row.pid is None:
+            if row.failing:
+                line.append(f"{'FAILING':<12}", _BAD)
+            elif row.pid is None:
                 line.append(f"{'restarting':<12}", _BAD)
             else:
                 line.append(f"pid {row.pid:<8}", _FAINT)
@@ -338,6 +343,9 @@ def line(now: Snapshot) -> str:
     ]
     if restarts:
         parts.insert(4, f"{restarts} restarts")
+    failing = [process.name for process in now.processes if process.failing]
+    if failing:
+        parts.insert(4, f"WITHOUT {', '.join(failing)}")
     return "; ".join(parts)
 
 
@@ -375,6 +383,7 @@ def summary(now: Snapshot) -> dict[str, Any]:
             "candidates": now.risk.candidates,
             "liquidations": now.risk.begun,
             "insurance_e6": now.risk.insurance_e6,
+            "insurance_positions": now.risk.insured,
         },
         "markets": {
             m.symbol: {
@@ -388,6 +397,7 @@ def summary(now: Snapshot) -> dict[str, Any]:
             for m in now.markets
         },
         "restarts": {process.name: process.restarts for process in now.processes},
+        "failing": [process.name for process in now.processes if process.failing],
         "checks": {check.name: check.good for check in now.checks},
         "ok": now.ok,
     }

@@ -120,6 +120,7 @@ class Watcher:
 
     def _risk_now(self) -> Risk:
         page, books = self._risk, self._follower.machine.books
+        positions = books.positions[: int(books.meta[0]["positions"])]
         return Risk(
             units=page.get("units"),
             sweep_ns=page.get("sweep_ns") if page.get("sweeps") else -1,
@@ -128,6 +129,7 @@ class Watcher:
             worst_e6=page.get("worst_e6"),
             begun=int(books.meta[0]["liquidations"]),
             insurance_e6=int(books.accounts[0]["free_e6"]),
+            insured=int(((positions["account"] == 0) & (positions["size"] != 0)).sum()),
         )
 
     def _markets(self) -> list[Market]:
@@ -252,7 +254,8 @@ class Lives:
 
     def __init__(self, supervisor: Supervisor, names: list[str]) -> None:
         self._supervisor, self._names = supervisor, names
-        self._ready = {name: (supervisor.pid(name), supervisor.restarts(name)) for name in names}
+        up = [name for name in names if not supervisor.failing(name)]
+        self._ready = {name: (supervisor.pid(name), supervisor.restarts(name)) for name in up}
 
     def now(self) -> list[Process]:
         """One row for each process, in the order they were started."""
@@ -260,11 +263,13 @@ class Lives:
 
     def _row(self, name: str) -> Process:
         restarts = self._supervisor.restarts(name)
+        if self._supervisor.failing(name):
+            return Process(name, None, restarts, failing=True)
         try:
             pid = self._supervisor.pid(name)
         except ProcessFailed:
             return Process(name, None, restarts)
-        known_pid, known_restarts = self._ready[name]
+        known_pid, known_restarts = self._ready.setdefault(name, (pid, restarts))
         if restarts != known_restarts:
             self._ready[name] = (pid, restarts)
         elif pid != known_pid:

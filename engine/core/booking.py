@@ -6,12 +6,14 @@ Every function checks first and writes after: a refusal (non-zero return) leaves
 from __future__ import annotations
 
 from engine.core.cross import equity_of_cross
+from engine.core.insurance import insurance_refusal
 from engine.core.legs import (
     Held,
     Leg,
     commit_leg,
     held_after,
     held_at,
+    held_with,
     known_market,
     out_of_bounds,
     sums_after,
@@ -58,19 +60,16 @@ def check_fill(books: Books, fill: Record) -> int:
     """Why this fill cannot be booked at all, or 0."""
     if known_market(books, wide(fill["market"])) == 0:
         return _UNKNOWN_MARKET
-    accounts = books.meta[0]["accounts"]
-    if (
-        wide(fill["maker"]) < 1
-        or wide(fill["maker"]) >= accounts
-        or wide(fill["taker"]) < 1
-        or wide(fill["taker"]) >= accounts
-    ):
+    accounts, maker, taker = books.meta[0]["accounts"], wide(fill["maker"]), wide(fill["taker"])
+    if maker < 0 or maker >= accounts or taker < 0 or taker >= accounts:
         return _UNKNOWN_ACCOUNT
     if fill["price"] < PRICE_MIN or fill["price"] > PRICE_MAX:
         return _PRICE
     size_max = books.markets[wide(fill["market"])]["size_max"]
     if fill["size"] == 0 or fill["size"] > size_max or fill["size"] < -size_max:
         return _SIZE
+    if maker == 0 or taker == 0:
+        return insurance_refusal(books, wide(fill["market"]), maker, taker, fill["size"])
     return _OK
 
 
@@ -143,9 +142,11 @@ def charged_e6(held: Held, dsize: int, quote_e6: int, liquidation_e9: int, equit
 def charge_of(books: Books, slot: int, maker: int, taker: int) -> tuple[int, int]:
     """(liquidation fee in 1e-9, the unit's equity beside the position) of a fill of the position in `slot`.
 
-    (0, 0) of one that is not being liquidated or cannot be valued, and of a trade with oneself.
+    (0, 0) of one that is not being liquidated or cannot be valued, of a trade with oneself, and of insurance.
     """
-    if slot < 0 or maker == taker or wide(books.positions[slot]["flags"]) & POSITION_LIQUIDATING == 0:
+    if slot < 0 or maker == taker or wide(books.positions[slot]["account"]) == 0:
+        return 0, 0
+    if wide(books.positions[slot]["flags"]) & POSITION_LIQUIDATING == 0:
         return 0, 0
     unit = unit_of(books, slot, 0)
     return (books.meta[0]["liquidation_fee_e9"], unit.beside) if unit.ok == 1 else (0, 0)
@@ -181,9 +182,15 @@ def apply_fill(books: Books, fill: Record, scratch: Scratch, n_legs: int) -> int
     if taker != maker:
         slot1 = find_position(books.position_table, books.positions, taker, m)
         held1 = held_at(books, slot1, taker, market)
+    # Insurance's own free balance is what covers the other side: what the first leg moved of it counts in the second.
+    insurance -= leg0.cover
+    if maker == 0:
+        insurance -= leg0.transfer
+    if taker == 0:
+        held1 = held_with(held1, insurance)
     rate = books.tiers[wide(books.accounts[taker]["tier"])]["taker_e9"]
     fee, beside = charge_of(books, slot1, maker, taker)
-    leg1 = plan_leg(books, held1, market, size, quote, rate, insurance - leg0.cover, ref, fee, beside)
+    leg1 = plan_leg(books, held1, market, size, quote, rate, insurance, ref, fee, beside)
     sums1 = sums_after(sums0, held1, leg1)
     if leg1.ok == 0 or sums_within(sums1) == 0:
         return _BOUNDS
@@ -216,8 +223,10 @@ def deficit_of(books: Books, slot: int, account: int, m: int, ref_price: int, he
     slot: where it was before; -1 if it is new, or traded with itself.
 
     A fill that only closes of a position under liquidation is not to blame for what it lacks: that is being
-    dealt with, and the market goes on.
+    dealt with, and the market goes on. Nor is one of insurance, which never does anything else.
     """
+    if account == 0:
+        return 0
     if slot >= 0 and wide(books.positions[slot]["flags"]) & POSITION_LIQUIDATING != 0:
         flips = (leg.size > 0) != (held.size > 0) and leg.size != 0
         if abs(leg.size) < abs(held.size) and not flips:

@@ -11,6 +11,8 @@ A cross unit's position takes the unit's other equity with it: what the free bal
 worth moves into it, or what they lack out of it, so that insurance or the counterparty meets the unit's price. The
 rest of the unit is then worth nothing and follows, position by position.
 
+Positions that insurance itself holds go another way (`engine.core.insurance`), but are deleveraged like others.
+
 Which position of an account, and which counterparties, is risk's choice: the engine cannot see all accounts. That
 the most profitable and leveraged were deleveraged first is what an auditor recomputes from the journal.
 """
@@ -18,6 +20,7 @@ the most profitable and leveraged were deleveraged first is what an auditor reco
 from __future__ import annotations
 
 from engine.core.cross import leverage_of
+from engine.core.insurance import beyond_backing, lifted_e6, unwind
 from engine.core.legs import (
     Held,
     Leg,
@@ -74,13 +77,13 @@ _DELEVERAGED = int(LiquidationKind.DELEVERAGE)
 
 @routine
 def apply_candidate(books: Books, frame: Record, scratch: Scratch, n_legs: int) -> tuple[int, int]:
-    """The next step of one position's liquidation, if it is due. Returns (refusal, legs made: 0 or 2)."""
+    """The next step of one position's liquidation, if it is due. Returns (refusal, legs made)."""
     kind, m, account = wide(frame["kind"]), wide(frame["market"]), wide(frame["account"])
     if kind != _LIQUIDATE and kind != _DELEVERAGE:
         return _KIND, 0
     if known_market(books, m) == 0:
         return _UNKNOWN_MARKET, 0
-    if account < 1 or account >= books.meta[0]["accounts"]:
+    if account < 0 or account >= books.meta[0]["accounts"]:
         return _UNKNOWN_ACCOUNT, 0
     slot = find_position(books.position_table, books.positions, account, m)
     if slot < 0 or may_liquidate(books, slot, m) == 0:
@@ -89,6 +92,8 @@ def apply_candidate(books: Books, frame: Record, scratch: Scratch, n_legs: int) 
     if unit.ok == 0:
         return _STALE, 0
     under = wide(books.positions[slot]["liquidation"])
+    if account == 0 and kind == _LIQUIDATE:
+        return unwind(books, slot, m, unit, scratch, n_legs)
     if liquidatable(unit.equity, unit.maintenance) == 0:
         if kind != _LIQUIDATE or under == 0:
             return _STALE, 0
@@ -96,6 +101,8 @@ def apply_candidate(books: Books, frame: Record, scratch: Scratch, n_legs: int) 
         return _OK, 0
     due = is_due(books, under, unit.equity)
     if kind == _DELEVERAGE:
+        if account == 0:
+            due = beyond_backing(books, unit)
         if under == 0 or due == 0:
             return _STALE, 0
         return deleverage_to(books, slot, account, m, frame["counterparty"], scratch, n_legs)
@@ -295,6 +302,8 @@ def take_over(
     tell_liquidation(books, _TAKEN, account, m, -dsize, price)
     tell_free(books, account, held.free_e6)
     review_liquidation(books, slot)
+    if own >= 0:
+        review_liquidation(books, own)
     return _OK, 2
 
 
@@ -317,7 +326,8 @@ def deleverage_to(
 
     At the price where the bankrupt unit is worth nothing, cash in proportion, without fees. Stale while
     insurance could still take a lot, and for a counterparty that this would leave below zero. other: its
-    account, 0 for what insurance itself holds on the other side. Returns (refusal, legs made).
+    account, 0 for what insurance itself holds on the other side. account: 0 for a position of insurance, which
+    the fund lifts to nothing before. Returns (refusal, legs made).
     """
     if other < 0 or other >= books.meta[0]["accounts"] or other == account:
         return _STALE, 0
@@ -330,7 +340,12 @@ def deleverage_to(
     cash, beside, ok = settled_with(books, slot, held, market)
     free, reserve = books.accounts[0]["free_e6"], books.meta[0]["reserve_e12"]
     mark, mul, div = market["mark"], market["quote_mul"], market["quote_div"]
-    borne, _, _, ok2 = takeover(size, cash, mark, free, reserve, mul, div)
+    if account == 0:
+        borne = 0
+        beside, ok2 = lifted_e6(books, size, cash, m)
+        cash += beside
+    else:
+        borne, _, _, ok2 = takeover(size, cash, mark, free, reserve, mul, div)
     if ok + ok2 < 2:
         return _BOUNDS, 0
     if borne != 0:

@@ -142,6 +142,23 @@ def held_after(held: Held, leg: Leg, index_e6: int) -> Held:
 
 
 @kernel
+def held_with(held: Held, free_e6: int) -> Held:
+    """The same with another free balance."""
+    return Held(
+        held.size,
+        held.cash,
+        held.idx,
+        held.rem,
+        held.cost_e6,
+        held.realised_e6,
+        held.isolated,
+        held.leverage,
+        free_e6,
+        held.locked_e6,
+    )
+
+
+@kernel
 def sums_of(books: Books, market: Record) -> Sums:
     """The sums as they are."""
     return Sums(

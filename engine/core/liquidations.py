@@ -82,12 +82,14 @@ def end_liquidation(books: Books, k: int) -> None:
 def review_liquidation(books: Books, slot: int) -> None:
     """After something moved the position in `slot`: end its liquidation if it is closed or has its margin again.
 
-    One that cannot be valued now stays.
+    One that cannot be valued now stays, and insurance's own while it is open.
     """
     under = wide(books.positions[slot]["liquidation"])
     if under == 0:
         return
     if books.positions[slot]["size"] != 0:
+        if wide(books.positions[slot]["account"]) == 0:
+            return
         unit = unit_of(books, slot, 1)
         if unit.ok == 0 or liquidatable(unit.equity, unit.maintenance) == 1:
             return

@@ -1,4 +1,5 @@
-"""Which positions under liquidation wait for deleveraging: due for takeover, and more than insurance can bear.
+"""Which positions under liquidation wait for deleveraging: due for takeover, and more than insurance can bear; or
+insurance's own, and more than its fund can back.
 
 The engine takes over first and says so in the books; this only tells for whom a ranking of the other side is
 worth its cost, and how much of the position that has to cover.
@@ -37,30 +38,36 @@ def waiting(machine: Machine, sweeper: Sweeper) -> list[Insolvent]:
     columns = (rows[name].tolist() for name in ("first_ns", "account", "market"))
     for first_ns, account, market in sorted(zip(*columns, strict=True)):
         slot = int(slots.find_position(books.position_table, books.positions, wide(account), wide(market)))
-        equity, ok = _equity_of_unit(machine, sweeper, slot)
-        if not ok or (equity > 0 and now_ns - first_ns < TAKEOVER_NS):
+        equity, need, ok = _unit(machine, sweeper, slot)
+        size = int(books.positions[slot]["size"])
+        if ok and account == 0 and equity < need and equity + available < need:
+            lifted = min(max(0, -equity), available)
+            available -= lifted
+            out.append(Insolvent(account, market, size, equity + lifted))
+        if not ok or account == 0 or (equity > 0 and now_ns - first_ns < TAKEOVER_NS):
             continue
         taken, transfer = _takeover(machine, sweeper, slot, equity, available)
         available -= transfer
-        size = int(books.positions[slot]["size"])
         if size != taken:
             out.append(Insolvent(account, market, size - taken, equity * (size - taken) // size))
     return out
 
 
-def _equity_of_unit(machine: Machine, sweeper: Sweeper, slot: int) -> tuple[int, bool]:
-    """(equity of the unit that the position in `slot` belongs to, whether it can be told)."""
+def _unit(machine: Machine, sweeper: Sweeper, slot: int) -> tuple[int, int, bool]:
+    """(equity, maintenance, whether they can be told) of the unit that the position in `slot` belongs to."""
     books = machine.books
     rules = (sweeper.risk, books.tiers, sweeper.tier_at)
     row = books.positions[slot]
     if int(row["mode"]) == 0:
-        equity, _, _, ok = margin.position_margin(row, sweeper.risk[int(row["market"])], *rules[1:])
-        return int(equity), bool(ok)
+        equity, need, _, ok = margin.position_margin(row, sweeper.risk[int(row["market"])], *rules[1:])
+        return int(equity), int(need), bool(ok)
     account = wide(row["account"])
     held = touched.list_linked(books.cross_first, books.cross_next, account, sweeper.members)
     free = books.accounts[account]["free_e6"]
-    equity, _, ok = sweep.account_margin(free, books.positions, sweeper.members, wide(0), wide(held), *rules)
-    return int(equity), bool(ok)
+    equity, need, ok = sweep.account_margin(
+        free, books.positions, sweeper.members, wide(0), wide(held), *rules
+    )
+    return int(equity), int(need), bool(ok)
 
 
 def _takeover(

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.core.apply import Machine
-from engine.risk.insolvent import Insolvent
+from engine.risk.insolvent import Insolvent, waiting
 from engine.risk.sweeper import Found, Sweeper
 from kernels import candidates, liquidation
 from kernels import frames as f
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import CandidateKind, Source, Template
+from kernels.liquidation import UNWIND_NS
 from kernels.margin import RATIO_MAX_E6
 from kernels.types import wide
 
@@ -41,11 +42,37 @@ class Ranked(NamedTuple):
     worst_e6: int
 
 
+def propose(machine: Machine, sweeper: Sweeper, found: Found, most: int) -> Ranked:
+    """All that a sweep leads to: liquidations by `rank`, what insurance sells, then deleveraging; `most` of each."""
+    ranked = rank(machine, sweeper, found, most)
+    more = unwinding(machine, sweeper)[:most]
+    more += deleverage(machine, sweeper, waiting(machine, sweeper), most)
+    return ranked._replace(proposals=ranked.proposals + more)
+
+
+def unwinding(machine: Machine, sweeper: Sweeper) -> list[Proposal]:
+    """Open positions of insurance by market: each once a second, for its next order, and at every sweep while it
+    lacks margin. None where the engine would not liquidate now."""
+    books, number = machine.books, machine.state.number
+    count = wide(number("markets"))
+    slots = np.zeros(int(count), np.int64)
+    slots = slots[: int(candidates.list_held(wide(0), count, books.position_table, books.positions, slots))]
+    equity, need, ratios = np.zeros((3, len(slots)), np.int64)
+    rules = (sweeper.risk, books.tiers, sweeper.tier_at, sweeper.permitted)
+    candidates.value_positions(slots, wide(len(slots)), books.positions, *rules, equity, need, ratios)
+    rows = books.positions[slots]
+    heard_ns = np.where(rows["liquidation"] > 0, books.liquidations["heard_ns"][rows["liquidation"] - 1], 0)
+    due = (equity < need) | (number("now_ns") - heard_ns >= UNWIND_NS)
+    due &= sweeper.permitted[rows["market"]] == 1
+    told = zip(rows["market"][due].tolist(), ratios[due].tolist(), strict=True)
+    return [Proposal(CandidateKind.LIQUIDATE, 0, market, ratio) for market, ratio in told]
+
+
 def rank(machine: Machine, sweeper: Sweeper, found: Found, most: int) -> Ranked:
     """The `most` units with the lowest margin ratio; ties by number, positions before accounts.
 
-    The position proposed for a cross account is its largest by maintenance. Insurance (account 0) is never
-    proposed: what it has taken over is its own to close.
+    The position proposed for a cross account is its largest by maintenance. Those of insurance (account 0) go
+    another way, see `unwinding`.
     """
     books = machine.books
     slots = found.slots[books.positions["account"][found.slots] != 0]

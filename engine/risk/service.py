@@ -14,10 +14,9 @@ from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from engine.follower import Follower
-from engine.risk.insolvent import waiting
 from engine.risk.page import RiskPage
-from engine.risk.proposals import Proposal, deleverage, frames_of, rank
-from engine.risk.sweeper import Sweeper
+from engine.risk.proposals import Proposal, frames_of, propose
+from engine.risk.sweeper import Found, Sweeper
 from kernels.frames import CandidateKind, Source, Template
 
 _TICK = int(Template.TICK)
@@ -50,9 +49,10 @@ class Risk:
         own = settings.risk
         self._follower = Follower(settings.data_dir / "journal", from_snapshot=True)
         self._sweeper = Sweeper(self._follower.machine)
-        self._interval_ns, self._check_ns = own.sweep_ms * 1_000_000, own.check_s * 10**9
+        self._interval_ns = own.sweep_ms * 1_000_000
+        self._slices = max(1, own.check_s * 1_000 // own.sweep_ms)
         self._most = own.candidates_max
-        self._swept_ns = self._checked_ns = 0
+        self._swept_ns = self._check_spent_ns = 0
         self._ticked = False
         self._jumps = 0
         self.caught_up = False
@@ -87,21 +87,18 @@ class Risk:
         return since_ns >= self._interval_ns or (self._ticked and 2 * since_ns >= self._interval_ns)
 
     def sweep(self, now_ns: int) -> list[Proposal]:
-        """Sweep, now and then check it against everyone, and rank. SweepMismatch."""
+        """Sweep, rank, and check the answer against exact margins: of everyone the first time, then of a slice, so
+        that each `risk.check_s` everyone has had a turn. SweepMismatch."""
         self._swept_ns, self._ticked = now_ns, False
         machine, sweeper = self._follower.machine, self._sweeper
         began_ns = time.perf_counter_ns()
         found = sweeper.sweep()
-        ranked = rank(machine, sweeper, found, self._most)
-        proposals = ranked.proposals
-        proposals += deleverage(machine, sweeper, waiting(machine, sweeper), self._most)
+        ranked = propose(machine, sweeper, found, self._most)
         spent_ns = time.perf_counter_ns() - began_ns
         row, counts = self.page.row, sweeper.counts
-        if now_ns - self._checked_ns >= self._check_ns or not row["checks"]:
-            sweeper.check(found)
-            self._checked_ns = now_ns
+        if self._check(found):
             row["checks"] += 1
-            row["check_ns"] = time.perf_counter_ns() - began_ns - spent_ns
+            row["check_ns"], self._check_spent_ns = self._check_spent_ns, 0
         row["sweeps"] += 1
         row["sweep_ns"], row["sweep_max_ns"] = spent_ns, max(int(row["sweep_max_ns"]), spent_ns)
         row["units"], row["valued"] = counts.units, counts.valued
@@ -111,7 +108,18 @@ class Risk:
         row["ordinal"] = self.ordinal
         row["lag_frames"] = max(0, self._follower.durable - self._follower.position)
         row["heartbeat_ns"] = now_ns
-        return proposals
+        return ranked.proposals
+
+    def _check(self, found: Found) -> bool:
+        """The next slice, or everyone the first time; True if everyone has been checked since the last True."""
+        began_ns = time.perf_counter_ns()
+        if self.page.row["checks"]:
+            done = self._sweeper.check_slice(found, self._slices)
+        else:
+            self._sweeper.check(found)
+            done = True
+        self._check_spent_ns += time.perf_counter_ns() - began_ns
+        return done
 
     def close(self) -> None:
         """Let go of the journal."""

@@ -1,8 +1,9 @@
 """Who is liquidatable, in a follower's books: by rooms in a calm tick, by valuing everyone where that is due.
 
-`Sweeper` keeps a room for every unit (`kernels.room`): an isolated position, or an account with its cross
-positions. What frames touch gets a new room before the next sweep; when too many units have to be valued
-that were safe after all, all rooms are taken anew at the marks of that moment.
+`Sweeper` keeps a room for every unit (`engine.risk.rooms`): an isolated position, or an account with its cross
+positions. What frames touch gets a new room before the next sweep; when too many units have to be valued that were
+safe after all, a new anchor is taken. Every unit's answer is compared with its exact margin in turn, a slice of all
+at each sweep.
 """
 
 from __future__ import annotations
@@ -14,18 +15,16 @@ from numpy.typing import NDArray
 
 from engine.common.errors import SweepMismatch
 from engine.core.apply import Machine
-from engine.core.views import views_of
 from engine.follower import Followed
+from engine.risk.rooms import Rooms
 from kernels import candidates, margin, room, sweep, touched
 from kernels.layouts import MAX_MARKETS
 from kernels.margin import LEVERAGE_MAX, RISK
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
 from kernels.types import wide
 
-LISTED_LEAST, LISTED_SHARE = 1 << 16, 8
-"""So many touched units, or an eighth of all, are listed one by one; past that all rooms are taken anew."""
 WASTE_SHARE, WASTE_LEAST = 32, 64
-"""Rooms are taken anew when more than 1/32 of the units, and this many, were valued for nothing."""
+"""A new anchor is taken when more than 1/32 of the units, and this many, were valued for nothing."""
 
 
 class Found(NamedTuple):
@@ -40,7 +39,7 @@ class Found(NamedTuple):
 
 class Counts(NamedTuple):
     """Of one sweep. units: positions and accounts there are; valued: how many were looked at one by one;
-    worst_e6: lowest margin ratio when all were last valued; anchored: 1 if rooms were taken anew."""
+    worst_e6: lowest margin ratio when all were last valued; anchored: 1 if an anchor was taken."""
 
     units: int
     valued: int
@@ -49,23 +48,23 @@ class Counts(NamedTuple):
 
 
 class Sweeper:
-    """Rooms over the books of `machine`, which the caller folds. Nothing here changes those."""
+    """Sweeps the books of `machine`, which the caller folds. Nothing here changes those."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self.risk = np.zeros(MAX_MARKETS, RISK)
         self.permitted = np.zeros(MAX_MARKETS, np.int64)
         self.tier_at = np.zeros((LEVERAGE_MAX + 1, 4), np.int64)
-        self.members = touched.new_members()
-        self._anchor = np.zeros(MAX_MARKETS, RISK)
-        self._anchored_markets = -1
+        self.rooms = Rooms(machine, self.tier_at)
+        self.members = self.rooms.members
         self._tiers = b""
-        self._moves = np.zeros(MAX_MARKETS, np.int64)
         self._work = sweep.new_work()
-        self._worst_e6 = margin.RATIO_MAX_E6
-        self._stale = True
+        self._worst_e6 = self._round_e6 = margin.RATIO_MAX_E6
+        self._checked = (0, 0)
         self.counts = Counts(0, 0, self._worst_e6, 0)
-        self._resize(0, 0)
+        self._found, self._found_accounts = np.zeros((2, 0), np.int64)
+        self._ratios, self._flags = np.zeros(0, np.int64), np.zeros(0, np.int8)
+        self._fit()
 
     def forget(self) -> None:
         """The books are others than before: no room that was taken in the old ones counts."""
@@ -73,94 +72,118 @@ class Sweeper:
 
     def touch(self, followed: Followed) -> None:
         """Note what these frames, which the machine has folded, may have changed."""
-        self._fit()
-        if self._stale:
-            return
-        books, in_use = self._machine.books, wide(self._machine.state.number("accounts"))
-        at = (books.position_table, books.positions, books.accounts, in_use)
-        touched.touch_legs(followed.legs, wide(len(followed.legs)), *at, self._touched)
-        views = views_of(followed.frames)
-        touched.touch_frames(
-            views.frame, views.transfer, views.setting, wide(len(followed.frames)), *at, self._touched
-        )
-        if (self._touched.counts == len(self._touched.slots)).any():
-            self._stale = True
+        self.rooms.touch(followed)
 
     def sweep(self) -> Found:
         """The units that are liquidatable or at fault now, in rising order of their numbers."""
         self._bring_rules()
+        anchored = self.rooms.bring(self.risk)
+        valued, slots, accounts = 0, 0, 0
+        for part in self.rooms.parts(self.risk):
+            near, kept = self._positions(part.slots, part.widest, part.moves, self._found[slots:])
+            valued, slots = valued + near, slots + kept
+            near, kept = self._accounts(
+                part.accounts, part.widest, part.moves, self._found_accounts[accounts:]
+            )
+            valued, accounts = valued + near, accounts + kept
         number = self._machine.state.number
-        slots, accounts = wide(number("positions")), wide(number("accounts"))
-        books, anchored = self._machine.books, int(self._stale)
-        if self._stale:
-            self._take_anchor()
+        units = number("positions") + number("accounts")
+        if valued - slots - accounts > max(WASTE_LEAST, units // WASTE_SHARE):
+            self.rooms.turn()
+        self.counts = Counts(units, valued, self._worst_e6, anchored)
+        return Found(self._found[:slots], self._found_accounts[:accounts])
+
+    def _positions(
+        self, span: tuple[int, int], widest: int, moves: NDArray[np.int64], out: NDArray[np.int64]
+    ) -> tuple[int, int]:
+        """(slots of a span without room enough, how many of them are marked: those begin `out`)."""
+        books, rooms = self._machine.books, self.rooms.slots
+        near = room.out_of_room(rooms, wide(span[0]), wide(span[1]), wide(widest), out)
         rules = (books.tiers, self.tier_at)
-        lists = (books.cross_first, books.cross_next, self.members)
-        touched.refresh_rooms(
-            self._touched,
-            books.positions,
-            books.accounts,
-            *lists,
-            self._anchor,
-            *rules,
-            self._rooms,
-            self._account_rooms,
-        )
-        moves = self._moves
-        widest = touched.widest_move(self._anchor, self.risk, wide(number("markets")), moves)
-        found, found_accounts = self._found, self._found_accounts
-        near = room.out_of_room(self._rooms, wide(0), slots, widest, found)
-        near_accounts = room.out_of_room(self._account_rooms, wide(0), accounts, widest, found_accounts)
-        kept = room.recheck_positions(
-            found, near, books.positions, self.risk, moves, self._rooms, books.tiers, self.tier_at
-        )
-        kept_accounts = touched.recheck_linked(
-            found_accounts,
-            near_accounts,
+        kept = room.recheck_positions(out, near, books.positions, self.risk, moves, rooms, *rules)
+        return int(near), int(kept)
+
+    def _accounts(
+        self, span: tuple[int, int], widest: int, moves: NDArray[np.int64], out: NDArray[np.int64]
+    ) -> tuple[int, int]:
+        """The same of accounts with cross positions."""
+        books, rooms = self._machine.books, self.rooms.accounts
+        near = room.out_of_room(rooms, wide(span[0]), wide(span[1]), wide(widest), out)
+        kept = touched.recheck_linked(
+            out,
+            near,
             books.accounts,
             books.positions,
-            *lists,
+            books.cross_first,
+            books.cross_next,
+            self.members,
             self.risk,
             moves,
-            self._account_rooms,
-            *rules,
+            rooms,
+            books.tiers,
+            self.tier_at,
         )
-        units, valued = int(slots) + int(accounts), int(near) + int(near_accounts)
-        wasted = valued - int(kept) - int(kept_accounts)
-        self._stale = wasted > max(WASTE_LEAST, units // WASTE_SHARE)
-        self.counts = Counts(units, valued, self._worst_e6, anchored)
-        return Found(found[: int(kept)], found_accounts[: int(kept_accounts)])
+        return int(near), int(kept)
 
     def full(self) -> Found:
         """The same by valuing everyone; keeps the lowest ratio."""
         self._bring_rules()
-        books, number = self._machine.books, self._machine.state.number
-        slots, accounts = number("positions"), number("accounts")
-        first, members = self._list_cross()
-        ratios, flags = self._ratios[: slots + accounts], self._flags[: slots + accounts]
-        rules = (self.risk, books.tiers, self.tier_at)
-        zero = wide(0)
-        sweep.sweep_positions(
-            books.positions, zero, wide(slots), *rules, ratios[:slots], flags[:slots], self._work
-        )
-        sweep.sweep_accounts(
-            books.accounts,
-            zero,
-            wide(accounts),
-            books.positions,
-            first,
-            members,
-            *rules,
-            ratios[slots:],
-            flags[slots:],
-        )
-        self._worst_e6 = int(ratios.min(initial=margin.RATIO_MAX_E6))
-        flags &= np.int8(FLAG_LIQUIDATABLE | FLAG_FAULT)
-        return Found(np.flatnonzero(flags[:slots]), np.flatnonzero(flags[slots:]))
+        number = self._machine.state.number
+        found, self._worst_e6 = self._value((0, number("positions")), (0, number("accounts")))
+        return found
 
     def check(self, found: Found) -> None:
         """Compare a sweep's answer with that of `full`, of the same books. SweepMismatch: they differ."""
-        whole = self.full()
+        self._compare(found, self.full())
+
+    def check_slice(self, found: Found, slices: int) -> bool:
+        """Compare one of so many slices of a sweep's answer with exact margins; True with the last of a round.
+
+        Slices follow each other from call to call, each on the books of its own sweep. SweepMismatch.
+        """
+        number = self._machine.state.number
+        slot, account = self._checked
+        slots, accounts = number("positions"), number("accounts")
+        last = min(slots, slot + -(-slots // slices))
+        last_account = min(accounts, account + -(-accounts // slices))
+        whole, worst_e6 = self._value((slot, last), (account, last_account))
+        self._compare(
+            Found(_between(found.slots, slot, last), _between(found.accounts, account, last_account)), whole
+        )
+        self._round_e6 = min(self._round_e6, worst_e6)
+        done = last == slots and last_account == accounts
+        if done:
+            self._worst_e6, self._round_e6 = self._round_e6, margin.RATIO_MAX_E6
+        self._checked = (0, 0) if done else (last, last_account)
+        return done
+
+    def _value(self, slots: tuple[int, int], accounts: tuple[int, int]) -> tuple[Found, int]:
+        """(who is marked among these, their lowest ratio), each valued exactly."""
+        books = self._machine.books
+        rules = (self.risk, books.tiers, self.tier_at)
+        ratios, flags = self._ratios, self._flags
+        own = ratios[: len(books.positions)], flags[: len(books.positions)]
+        theirs = ratios[len(books.positions) :], flags[len(books.positions) :]
+        sweep.sweep_positions(books.positions, wide(slots[0]), wide(slots[1]), *rules, *own, self._work)
+        touched.sweep_linked(
+            books.accounts,
+            wide(accounts[0]),
+            wide(accounts[1]),
+            books.positions,
+            books.cross_first,
+            books.cross_next,
+            self.members,
+            *rules,
+            *theirs,
+        )
+        marked, worst_e6 = [], margin.RATIO_MAX_E6
+        for (ratio, flag), (first, last) in ((own, slots), (theirs, accounts)):
+            marks = flag[first:last] & np.int8(FLAG_LIQUIDATABLE | FLAG_FAULT)
+            marked.append(first + np.flatnonzero(marks))
+            worst_e6 = int(ratio[first:last].min(initial=worst_e6))
+        return Found(*marked), worst_e6
+
+    def _compare(self, found: Found, whole: Found) -> None:
         for name, ours, theirs in zip(Found._fields, found, whole, strict=True):
             odd = np.setxor1d(ours, theirs)
             if len(odd):
@@ -174,7 +197,7 @@ class Sweeper:
                 )
 
     def _bring_rules(self) -> None:
-        """Markets and tiers as they are now. Tiers that changed, or another market, make every room void."""
+        """Markets and tiers as they are now. Tiers that changed make every room void."""
         self._fit()
         books, markets = self._machine.books, self._machine.state.number("markets")
         meta, taken = books.meta[0], books.tiers["fees_set"] == 1
@@ -183,52 +206,21 @@ class Sweeper:
         candidates.put_risks(books.markets, books.oracles, *given, self.risk, self.permitted)
         tiers = books.tiers.tobytes()
         if tiers != self._tiers:
-            self._tiers, self._stale = tiers, True
+            self._tiers, self.rooms.void = tiers, True
             margin.index_tiers(books.tiers, self.tier_at)
-        if markets != self._anchored_markets:
-            self._stale = True
-
-    def _take_anchor(self) -> None:
-        """Take every room anew, at the marks of now."""
-        books, number = self._machine.books, self._machine.state.number
-        self._anchor[:] = self.risk
-        self._anchored_markets = number("markets")
-        rules = (self._anchor, books.tiers, self.tier_at)
-        zero = wide(0)
-        room.anchor_positions(books.positions, zero, wide(number("positions")), *rules, self._rooms)
-        first, members = self._list_cross()
-        room.anchor_accounts(
-            books.accounts,
-            zero,
-            wide(number("accounts")),
-            books.positions,
-            first,
-            members,
-            *rules,
-            self._account_rooms,
-        )
-        touched.forget(self._touched)
-        self._stale = False
-
-    def _list_cross(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        books, number = self._machine.books, self._machine.state.number
-        slots, accounts = number("positions"), number("accounts")
-        first, members = self._first[: accounts + 1], self._members[: slots + 1]
-        sweep.list_cross(books.positions, wide(slots), wide(accounts), first, members)
-        return first, members
 
     def _fit(self) -> None:
-        """Follow the books as their arrays grow. New units have no room until theirs is taken."""
+        """Follow the books as their arrays grow."""
+        self.rooms.fit()
         slots, accounts = len(self._machine.books.positions), len(self._machine.books.accounts)
-        if slots > len(self._rooms) or accounts > len(self._account_rooms):
-            self._resize(slots, accounts)
+        if slots != len(self._found) or accounts != len(self._found_accounts):
+            self._found, self._found_accounts = np.zeros(slots, np.int64), np.zeros(accounts, np.int64)
+            self._ratios, self._flags = (
+                np.zeros(slots + accounts, np.int64),
+                np.zeros(slots + accounts, np.int8),
+            )
 
-    def _resize(self, slots: int, accounts: int) -> None:
-        self._rooms = np.full(slots, room.ROOM_NONE, np.int32)
-        self._account_rooms = np.full(accounts, room.ROOM_NONE, np.int32)
-        self._found, self._found_accounts = np.zeros(slots, np.int64), np.zeros(accounts, np.int64)
-        self._first, self._members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
-        self._ratios, self._flags = np.zeros(slots + accounts, np.int64), np.zeros(slots + accounts, np.int8)
-        listed = max(LISTED_LEAST, max(slots, accounts) // LISTED_SHARE)
-        self._touched = touched.new_touched(slots, accounts, listed)
-        self._stale = True
+
+def _between(units: NDArray[np.int64], first: int, last: int) -> NDArray[np.int64]:
+    """Of rising numbers those from `first` to before `last`."""
+    return units[np.searchsorted(units, first) : np.searchsorted(units, last)]

@@ -26,7 +26,8 @@ _WITHDRAWN: Final = (LiquidationKind.TAKEOVER, LiquidationKind.DELEVERAGE, Liqui
 
 
 class Policy(enum.IntEnum):
-    """How a liquidation order is answered. MIXED: each liquidation by one of the others, seeded.
+    """How a liquidation order is answered. MIXED: each liquidation by one of the others, seeded; of insurance, whose
+    orders come until all is sold, each order.
 
     FULL: whole, at the next step. PART: a part of it, at each order anew. LATE: whole, LATE_NS after the first
     order of the liquidation. NEVER: not at all.
@@ -150,11 +151,14 @@ class Desk:
             self._under[account] -= 1
         if kind in (LiquidationKind.TAKEOVER, LiquidationKind.DELEVERAGE):
             self.held[account, market] += int(row["size"])
+        if kind is LiquidationKind.TAKEOVER:
+            self.held[0, market] -= int(row["size"])
+            self._trim(0, market)
         self._close_account(account)
 
     def _place(self, account: int, market: int, size: int, price: int) -> None:
         """One order stands for a position: a new one takes the place of the one before."""
-        first_ns = self._first_ns.setdefault((account, market), self.now_ns)
+        first_ns = self._first_ns.setdefault((account, market), self.now_ns) if account else self.now_ns
         policy = self._policy
         if policy is Policy.MIXED:
             # Of the liquidation, not of the order: one that is never filled stays so to the takeover.
@@ -164,6 +168,15 @@ class Desk:
         due_ns = first_ns + LATE_NS if policy is Policy.LATE else self.now_ns
         if policy is not Policy.NEVER:
             self._orders[account, market] = Order(account, market, size, price, due_ns, part_e3)
+
+    def _trim(self, account: int, market: int) -> None:
+        """A reduce-only order is never for more than is held, and none if that is on the other side now."""
+        order, held = self._orders.get((account, market)), int(self.held[account, market])
+        if order is None or (abs(order.size) <= abs(held) and order.size * held < 0):
+            return
+        del self._orders[account, market]
+        if order.size * held < 0:
+            self._orders[account, market] = order._replace(size=-held)
 
     def _hear_market(self, row: np.void) -> None:
         stops = MARKET_HALTED | MARKET_FROZEN

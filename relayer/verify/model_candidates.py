@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from kernels.frames import CandidateKind, LiquidationKind, Refusal
 from kernels.layouts import (
@@ -14,12 +12,20 @@ from kernels.layouts import (
     MARKET_FROZEN,
     MARKET_HALTED,
     MAX_LIQUIDATIONS,
-    PRICE_MAX,
-    PRICE_MIN,
 )
-from relayer.verify import model_margin
-from relayer.verify.model_liquidations import Unit, begin, end, review, slices_of, tell, unit_of
-from relayer.verify.model_money import FEE_ONE, cost_after, put_change, sums_fit
+from relayer.verify import model_insurance, model_margin
+from relayer.verify.model_liquidations import (
+    Bankrupt,
+    Unit,
+    begin,
+    end,
+    limit_price,
+    review,
+    slices_of,
+    tell,
+    unit_of,
+)
+from relayer.verify.model_money import cost_after, put_change, sums_fit
 from relayer.verify.model_need import cross_positions, notional_of, settle, too_large, usable_e6, value_floor
 from relayer.verify.model_state import Ledger, Leg, Liquidation, Market, Position, within
 
@@ -33,7 +39,7 @@ def apply_candidate(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
         return Refusal.UNKNOWN_KIND, []
     if ledger.market(frame.market) is None:
         return Refusal.UNKNOWN_MARKET, []
-    if not 0 < frame.account < len(ledger.accounts):
+    if not 0 <= frame.account < len(ledger.accounts):
         return Refusal.UNKNOWN_ACCOUNT, []
     position = ledger.position(frame.account, frame.market)
     if position is None or not may_liquidate(ledger, position):
@@ -43,12 +49,16 @@ def apply_candidate(ledger: Ledger, frame: Any) -> tuple[Refusal, list[Leg]]:
     deleveraging = frame.kind == CandidateKind.DELEVERAGE
     if unit is None or (row is None and deleveraging):
         return Refusal.STALE_CANDIDATE, []
+    if frame.account == 0 and not deleveraging:
+        return model_insurance.unwind(ledger, position, unit, row)
     if not unit.liquidatable:
         if row is None or deleveraging:
             return Refusal.STALE_CANDIDATE, []
         end(ledger, row)
         return Refusal.NONE, []
     due = unit.equity <= 0 or (row is not None and ledger.meta.now_ns >= row.first_ns + TAKEOVER_NS)
+    if deleveraging and frame.account == 0:
+        due = not model_insurance.can_back(ledger, unit)
     if deleveraging:
         return deleverage(ledger, position, frame.counterparty) if due else (Refusal.STALE_CANDIDATE, [])
     if row is None and len(ledger.liquidations) == MAX_LIQUIDATIONS:
@@ -69,20 +79,6 @@ def may_liquidate(ledger: Ledger, position: Position) -> bool:
         return True
     others = (p for p in cross_positions(ledger, position.account) if p.market != position.market)
     return not any(ledger.liquidation(p.account, p.market) for p in others)
-
-
-def limit_price(market: Market, size: int, held_e6: int, taker_e9: int, band_e6: int | None) -> int:
-    """The last price on scale, and within the band, at which closing all of it leaves nothing owed, fee paid."""
-    lot = Fraction(market.quote_mul, market.quote_div) * abs(size)
-    if size > 0:
-        owed = math.ceil(Fraction(-held_e6 * FEE_ONE, FEE_ONE - taker_e9))
-        price = math.ceil(owed / lot) if owed > 0 else PRICE_MIN
-    else:
-        price = math.floor(math.floor(Fraction(held_e6 * FEE_ONE, FEE_ONE + taker_e9)) / lot)
-    if band_e6 is not None:
-        band = market.mark * band_e6 // 10**6
-        price = max(price, market.mark - band) if size > 0 else min(price, market.mark + band)
-    return max(PRICE_MIN, min(PRICE_MAX, price))
 
 
 def lots_to_close(ledger: Ledger, market: Market, position: Position, unit: Unit, fee_e9: int) -> int:
@@ -113,23 +109,13 @@ def place_order(ledger: Ledger, position: Position, unit: Unit, row: Liquidation
     row, now = begin(ledger, position.account, position.market), ledger.meta.now_ns
     if row.orders == 3 or (row.orders and now < row.ordered_ns + ORDER_NS):
         return Refusal.NONE
-    taker_e9 = ledger.tables.tiers[ledger.accounts[position.account].tier].taker_e9
+    taker_e9 = ledger.fees_of(position.account).taker_e9
     lots = lots_to_close(ledger, market, position, unit, taker_e9 + ledger.tables.liquidation_fee_e9)
     row.orders, row.ordered_ns = row.orders + 1, now
     row.size = -lots if position.size > 0 else lots
     row.price = limit_price(market, position.size, held, taker_e9, market.band_e6)
     tell(ledger, LiquidationKind.REDUCE_ONLY, row.account, row.market, row.size, row.price)
     return Refusal.NONE
-
-
-class Bankrupt(NamedTuple):
-    """A position with its unit's other equity in it, and what insurance can take of it."""
-
-    cash: int
-    beside: int
-    lots: int
-    dcash: int
-    transfer: int
 
 
 def borne(ledger: Ledger, position: Position) -> Bankrupt | None:
@@ -215,6 +201,7 @@ def take_over(ledger: Ledger, position: Position) -> tuple[Refusal, list[Leg]]:
         tell(ledger, LiquidationKind.TAKEOVER, position.account, number, -dsize, price)
         ledger.tell_free((position.account, free, usable_e6(ledger, position.account)))
         review(ledger, position.account, number)
+        review(ledger, 0, number)
     return why, legs
 
 
@@ -234,7 +221,7 @@ def deleverage(ledger: Ledger, position: Position, other: int) -> tuple[Refusal,
     against = ledger.position(other, number)
     if other == position.account or against is None or against.size * position.size >= 0:
         return Refusal.STALE_CANDIDATE, []
-    found = borne(ledger, position)
+    found = borne(ledger, position) if position.account else model_insurance.bankrupt(ledger, position)
     if found is None:
         return Refusal.OUT_OF_BOUNDS, []
     if found.lots:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from typing import NamedTuple
 
 from kernels.frames import LiquidationKind, Source, Template
+from kernels.layouts import PRICE_MAX, PRICE_MIN
 from relayer.verify import model_margin
 from relayer.verify.model_need import cross_positions, margin_tiers, notional_of, value_floor
 from relayer.verify.model_rules import accrued_index
 from relayer.verify.model_state import Ledger, Liquidation, Market, Position, within
 
 SILENCE_NS = 10 * 10**9
+FEE_ONE = 10**9
 
 
 class Unit(NamedTuple):
@@ -23,6 +27,16 @@ class Unit(NamedTuple):
     @property
     def liquidatable(self) -> bool:
         return 0 < self.maintenance > self.equity
+
+
+class Bankrupt(NamedTuple):
+    """A position with its unit's other equity in it, and what insurance can take of it."""
+
+    cash: int
+    beside: int
+    lots: int
+    dcash: int
+    transfer: int
 
 
 def taker_max_e9(ledger: Ledger) -> int:
@@ -75,9 +89,23 @@ def unit_of(ledger: Ledger, position: Position, accrued: bool) -> Unit | None:
     return unit if within(*unit) else None
 
 
+def limit_price(market: Market, size: int, held_e6: int, taker_e9: int, band_e6: int | None) -> int:
+    """The last price on scale, and within the band, at which closing all of it leaves nothing owed, fee paid."""
+    lot = Fraction(market.quote_mul, market.quote_div) * abs(size)
+    if size > 0:
+        owed = math.ceil(Fraction(-held_e6 * FEE_ONE, FEE_ONE - taker_e9))
+        price = math.ceil(owed / lot) if owed > 0 else PRICE_MIN
+    else:
+        price = math.floor(math.floor(Fraction(held_e6 * FEE_ONE, FEE_ONE + taker_e9)) / lot)
+    if band_e6 is not None:
+        band = market.mark * band_e6 // 10**6
+        price = max(price, market.mark - band) if size > 0 else min(price, market.mark + band)
+    return max(PRICE_MIN, min(PRICE_MAX, price))
+
+
 def charge_of(ledger: Ledger, position: Position) -> tuple[int, int]:
     """(liquidation fee in 1e-9, the unit's equity beside it) of a fill of a position; nothing of most."""
-    if ledger.liquidation(position.account, position.market) is None:
+    if position.account == 0 or ledger.liquidation(position.account, position.market) is None:
         return 0, 0
     unit = unit_of(ledger, position, accrued=False)
     return (ledger.tables.liquidation_fee_e9, unit.beside) if unit else (0, 0)
@@ -114,13 +142,13 @@ def end(ledger: Ledger, row: Liquidation) -> None:
 
 
 def review(ledger: Ledger, account: int, market: int) -> None:
-    """End the liquidation of a position that is closed or has its margin again."""
+    """End the liquidation of a position that is closed or has its margin again; insurance's only if closed."""
     row, position = ledger.liquidation(account, market), ledger.position(account, market)
     if row is None or position is None:
         return
     if position.size:
         unit = unit_of(ledger, position, accrued=True)
-        if unit is None or unit.liquidatable:
+        if account == 0 or unit is None or unit.liquidatable:
             return
     end(ledger, row)
 

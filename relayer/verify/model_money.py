@@ -18,7 +18,7 @@ from kernels.layouts import (
     PRICE_MAX,
     PRICE_MIN,
 )
-from relayer.verify.model_liquidations import charge_of, review
+from relayer.verify.model_liquidations import FEE_ONE, charge_of, review
 from relayer.verify.model_need import (
     account_equity,
     initial_need,
@@ -39,8 +39,6 @@ from relayer.verify.model_state import (
     trunc_div,
     within,
 )
-
-FEE_ONE = 10**9
 
 
 def close_out(cash: int, cross: bool, insurance_e6: int) -> tuple[int, int]:
@@ -186,13 +184,25 @@ def check_fill(ledger: Ledger, fill: Any) -> Refusal:
     market = ledger.market(fill.market)
     if market is None:
         return Refusal.UNKNOWN_MARKET
-    if not (0 < fill.maker < len(ledger.accounts) and 0 < fill.taker < len(ledger.accounts)):
+    if not (0 <= fill.maker < len(ledger.accounts) and 0 <= fill.taker < len(ledger.accounts)):
         return Refusal.UNKNOWN_ACCOUNT
     if not PRICE_MIN <= fill.price <= PRICE_MAX:
         return Refusal.PRICE_OFF_SCALE
     if fill.size == 0 or abs(fill.size) > market.size_max:
         return Refusal.SIZE_OFF_SCALE
+    if 0 in (fill.maker, fill.taker) and not insurance_closes(ledger, fill):
+        return Refusal.INSURANCE_REDUCE_ONLY
     return Refusal.NONE
+
+
+def insurance_closes(ledger: Ledger, fill: Any) -> bool:
+    """Whether a fill of account 0 leaves it less of what it holds, or nothing, and not the other side."""
+    if fill.maker == fill.taker:
+        return False
+    position = ledger.position(0, fill.market)
+    held = position.size if position else 0
+    after = held + (fill.size if fill.taker == 0 else -fill.size)
+    return abs(after) < abs(held) and after * held >= 0
 
 
 def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
@@ -214,7 +224,9 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
         if kind == LEG_TAKER and fill.maker == fill.taker:
             before = changes[0][1]
             free -= changes[0][2].transfer
-        tier = ledger.tables.tiers[owner.tier]
+        if account == 0:
+            free = insurance
+        tier = ledger.fees_of(account)
         fee = ceil_div(abs(quote) * (tier.maker_e9 if kind == LEG_MAKER else tier.taker_e9), FEE_ONE)
         reach = 0 if locked is None else free - locked
         charge = charge_of(ledger, before) if fill.maker != fill.taker else (0, 0)
@@ -222,7 +234,8 @@ def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:
         booked = book_side(ledger, market, before, given, ref_price)
         if booked is None:
             return Refusal.OUT_OF_BOUNDS, []
-        insurance -= booked[1].cover
+        # What account 0 itself gets or pays is the same money that covers the other side.
+        insurance -= booked[1].cover + (booked[1].transfer if account == 0 else 0)
         changes.append((before, *booked))
     if not sums_fit(ledger, market, changes):
         return Refusal.OUT_OF_BOUNDS, []
@@ -243,7 +256,7 @@ def watch_fill(ledger: Ledger, market: Market, fill: Any, befores: list[Position
     """A booked fill off the band round the mark, or a side below zero: halt the market, freeze both sides.
 
     A cross position counts by its account's whole cross side. One that is being liquidated and only got smaller
-    does not count.
+    does not count, nor does insurance.
     """
     off_band = market.mark > 0 and abs(fill.price - market.mark) * 10**6 > market.mark * market.band_e6
     lowest = 0
@@ -253,6 +266,8 @@ def watch_fill(ledger: Ledger, market: Market, fill: Any, befores: list[Position
         assert position is not None, "a booked fill has positions"
         smaller = abs(position.size) < abs(before.size) and position.size * before.size >= 0
         if smaller and fill.maker != fill.taker and ledger.liquidation(account, fill.market):
+            continue
+        if account == 0:
             continue
         equity = position.cash + value_floor(position.size, market.mark or fill.price, market)
         if position.cross:

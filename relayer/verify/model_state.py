@@ -268,6 +268,10 @@ class Ledger:
     payments: list[Payment] = field(default_factory=list)
     eager_faults: int = 0
 
+    def fees_of(self, account: int) -> Tier:
+        """The fee tier of an account; insurance's may not be in force, and costs nothing then."""
+        return self.tables.tiers.get(self.accounts[account].tier, Tier())
+
     def market(self, number: int) -> Market | None:
         """A market in force, or None."""
         return self.tables.markets[number] if 0 <= number < self.tables.count else None

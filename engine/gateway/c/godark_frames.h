@@ -147,7 +147,7 @@ enum {
 
 /* In kind of a candidate */
 enum {
-    /* The next step of a position that lacks margin */
+    /* The next step of a position that lacks margin, or of any of insurance */
     GD_CANDIDATE_KIND_LIQUIDATE = 1,
     /* What insurance cannot take of a bankrupt position goes to the counterparty's */
     GD_CANDIDATE_KIND_DELEVERAGE = 2,
@@ -295,6 +295,8 @@ enum {
     GD_REFUSAL_MARK_UNKNOWN = 27,
     /* No more liquidations at a time; risk proposes again */
     GD_REFUSAL_LIQUIDATIONS_FULL = 28,
+    /* A fill that does not only close of what insurance holds */
+    GD_REFUSAL_INSURANCE_REDUCE_ONLY = 29,
 };
 
 /* Transport faults: not journaled, consume no seq */
@@ -417,6 +419,7 @@ static inline const char *gd_refusal_name(int64_t number) {
     case 26: return "SEQUENCE";
     case 27: return "MARK_UNKNOWN";
     case 28: return "LIQUIDATIONS_FULL";
+    case 29: return "INSURANCE_REDUCE_ONLY";
     default: return "?";
     }
 }

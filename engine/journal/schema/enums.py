@@ -66,7 +66,7 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
     f.CandidateKind: EnumWords(
         "In kind of a candidate",
         {
-            "LIQUIDATE": "The next step of a position that lacks margin",
+            "LIQUIDATE": "The next step of a position that lacks margin, or of any of insurance",
             "DELEVERAGE": "What insurance cannot take of a bankrupt position goes to the counterparty's",
         },
     ),
@@ -158,6 +158,7 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
             "SEQUENCE": "Not the source's next seq",
             "MARK_UNKNOWN": "A market of the account has no mark to judge it by",
             "LIQUIDATIONS_FULL": "No more liquidations at a time; risk proposes again",
+            "INSURANCE_REDUCE_ONLY": "A fill that does not only close of what insurance holds",
         },
     ),
     f.Fault: EnumWords(

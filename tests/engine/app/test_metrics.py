@@ -7,8 +7,9 @@ from pathlib import Path
 import orjson
 from click.testing import CliRunner
 
-from engine.app.metrics import command, measured
+from engine.app.metrics import command, measured, swept
 from engine.journal.head import ACK_US, SYNC_US, HeadPage, slot
+from engine.risk.page import RiskPage
 
 
 def page_in(data_dir: Path) -> HeadPage:
@@ -39,6 +40,15 @@ def test_the_command_prints_them_and_leaves_the_page_alone(tmp_path: Path) -> No
     table = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
     assert table.exit_code == 0 and "ack_p99_us" in table.stdout and "1,024" in table.stdout
     assert (tmp_path / "journal" / "head").read_bytes() == before
+
+
+def test_of_risk_it_says_when_it_last_swept(tmp_path: Path) -> None:
+    assert swept(tmp_path / "page", 0) == {}
+    page = RiskPage(tmp_path / "page", create=True)
+    page.row["sweeps"], page.row["heartbeat_ns"], page.row["sweep_max_ns"] = 7, 5_000_000_000, 3_000_000
+    figures = swept(tmp_path / "page", 65_000_000_000)
+    assert (figures["risk_sweeps"], figures["risk_sweep_max_us"]) == (7, 3_000)
+    assert figures["risk_heartbeat_ms"] == 60_000, "nothing is being liquidated"
 
 
 def test_no_engine_has_run_here(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,64 @@ def test_a_child_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(ProcessFailed, match="brief ended 21 times within 60 s"):
             await group.wait()
         assert group.restarts("brief") == 20
+        await group.stop()
+
+    _run(main())
+
+
+@pytest.mark.parametrize("code", [SAY_READY, "pass"])
+def test_the_others_go_on_without_a_spare_one_that_keeps_ending(
+    code: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It may end after each start, or never come up: the group stays, says so, and tries rarely."""
+    said: list[str] = []
+    do_without = Supervisor._do_without
+    monkeypatch.setattr(
+        Supervisor, "_do_without", lambda *given: (said.append(given[1].name), do_without(*given))[1]
+    )
+    monkeypatch.setattr(subject, "BACKOFF_MAX_S", 0.01)
+    monkeypatch.setattr(subject, "SPARE_PAUSE_S", 0.3)
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        await group.start(_spec("engine", SLEEPER))
+        await group.start(replace(_spec("risk", code), spare=True))
+        waiting = asyncio.ensure_future(group.wait())
+        while not group.failing("risk"):
+            await asyncio.sleep(0.01)
+        tried = group._child("risk").restart_times_s
+        before = (len(tried), tried[-1] if tried else 0.0)
+        for _ in range(2):
+            while (len(tried), tried[-1] if tried else 0.0) == before:
+                await asyncio.sleep(0.01)
+            assert tried[-1] - before[1] >= 0.3 or not before[0]
+            before = (len(tried), tried[-1])
+        assert not waiting.done() and not group.failing("engine")
+        assert group.pid("engine") == group.ready_info("engine")["pid"]
+        await group.stop()
+        await waiting
+
+    _run(main())
+    assert said == ["risk"]
+
+
+def test_a_spare_one_that_lives_again_is_no_longer_failing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in (("SPARE_PAUSE_S", 0.01), ("RESTARTS_WINDOW_S", 0.2)):
+        monkeypatch.setattr(subject, name, value)
+    # The first life never comes up.
+    mark = tmp_path / "been"
+    code = f"import pathlib, sys\nbeen = pathlib.Path({str(mark)!r})\n"
+    code += "if not been.exists(): been.touch(); sys.exit(1)\n"
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        assert await group.start(replace(_spec("risk", code + SLEEPER), spare=True)) == {}
+        assert group.failing("risk")
+        while group.failing("risk"):
+            await asyncio.sleep(0.01)
+        assert group.pid("risk") == group.ready_info("risk")["pid"]
         await group.stop()
 
     _run(main())

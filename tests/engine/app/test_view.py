@@ -30,7 +30,7 @@ NOW = Snapshot(
     settlement=Settlement(3_725, 3_719, 3_718, 1_800, 7_448_000, 104_301, 104_200, 104_120, 0, 19_031),
     processes=PROCESSES,
     checks=CHECKS,
-    risk=Risk(3_120, 310_000, 2, 14, 874_999, 9, 10**13),
+    risk=Risk(3_120, 310_000, 2, 14, 874_999, 9, 10**13, 1),
 )
 
 
@@ -119,6 +119,7 @@ def test_risk_is_shown_once_it_has_swept() -> None:
         "candidates": 14,
         "liquidations": 9,
         "insurance_e6": 10**13,
+        "insurance_positions": 1,
     }
     assert view.summary(replace(NOW, risk=Risk()))["risk"]["sweep_us"] is None
 
@@ -188,6 +189,13 @@ def test_the_plain_line_has_no_line_break_and_names_restarts() -> None:
     assert "\n" not in text
     assert "15 restarts" in text
     assert "restarts" not in view.line(replace(NOW, processes=[Process("engine", 1, 0)]))
+
+
+def test_a_process_that_the_others_go_on_without_is_told_everywhere() -> None:
+    down = replace(NOW, processes=[*PROCESSES, Process("risk", None, 20, failing=True)])
+    assert any("risk" in line and "FAILING" in line for line in drawn(down))
+    assert "WITHOUT risk" in view.line(down)
+    assert view.summary(down)["failing"] == ["risk"] and view.summary(NOW)["failing"] == []
 
 
 def test_the_farewell_fits_a_line() -> None:

@@ -154,11 +154,15 @@ def test_a_market_row_is_shown_in_dollars_per_unit() -> None:
 
 
 class _Supervised:
-    """The two questions a supervisor is asked."""
+    """The three questions a supervisor is asked."""
 
     def __init__(self) -> None:
         self.pids: dict[str, int | None] = {"engine": 10, "keeper": 11}
         self.counts = {"engine": 0, "keeper": 0}
+        self.down: set[str] = set()
+
+    def failing(self, name: str) -> bool:
+        return name in self.down
 
     def pid(self, name: str) -> int:
         pid = self.pids[name]
@@ -182,3 +186,15 @@ def test_a_killed_process_is_restarting_until_its_next_life_is_ready() -> None:
     seen += [lives.now()[0], lives.now()[0]]
     assert [(p.pid, p.restarts) for p in seen] == [(10, 0), (None, 0), (None, 0), (20, 1), (20, 1)]
     assert lives.now()[1].pid == 11
+
+
+def test_a_process_that_others_go_on_without_is_failing_until_it_lives() -> None:
+    supervised = _Supervised()
+    supervised.pids["keeper"], supervised.down = None, {"keeper"}
+    lives = Lives(cast(Supervisor, supervised), ["engine", "keeper"])
+    seen = [lives.now()[1]]
+    supervised.pids["keeper"], supervised.counts["keeper"] = 12, 1
+    seen.append(lives.now()[1])
+    supervised.down = set()
+    seen.append(lives.now()[1])
+    assert [(p.pid, p.failing) for p in seen] == [(None, True), (None, True), (12, False)]

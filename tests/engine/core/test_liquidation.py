@@ -152,7 +152,7 @@ def test_a_stale_candidate_changes_nothing_and_says_nothing() -> None:
         (2, 0, Refusal.STALE_CANDIDATE),
         (3, 0, Refusal.STALE_CANDIDATE),
         (2, 1, Refusal.STALE_CANDIDATE),
-        (0, 0, Refusal.UNKNOWN_ACCOUNT),
+        (0, 0, Refusal.STALE_CANDIDATE),
         (6, 0, Refusal.UNKNOWN_ACCOUNT),
         (-1, 0, Refusal.UNKNOWN_ACCOUNT),
         (2, 3, Refusal.UNKNOWN_MARKET),

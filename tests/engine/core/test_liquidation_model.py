@@ -84,7 +84,7 @@ class Sweep:
     def build(self, twins: Twins) -> list[bytes]:
         """Candidates in the order of positions."""
         first = twins.next_seq(Source.RISK)
-        rows = [p for p in twins.model.ledger.positions if p.account > 0]
+        rows = twins.model.ledger.positions
         return [
             frame(
                 Template.CANDIDATE, first + k, market=p.market, account=p.account, kind=self.kind,
@@ -108,7 +108,9 @@ class Answer:
         for row in ledger.liquidations:
             if row.orders == 0 or row.account == self.maker:
                 continue
-            size = row.size * self.share // 100 or row.size
+            # Insurance never trades more than it holds.
+            share = min(self.share, 100) if row.account == 0 else self.share
+            size = row.size * share // 100 or row.size
             price = row.price if self.at_limit else ledger.tables.markets[row.market].mark
             fill = {"maker": self.maker, "taker": row.account, "size": size, "price": price}
             seq = twins.next_seq(Source.MATCHING) + len(out)
@@ -116,7 +118,29 @@ class Answer:
         return out
 
 
+@dataclass(frozen=True)
+class Insured:
+    """A fill of insurance: a share of what it holds, more than all, or the other way; of one lot where it is flat."""
+
+    market: int
+    share: int
+    other: int
+    makes: bool
+
+    def build(self, twins: Twins) -> list[bytes]:
+        """The fill, at the mark."""
+        ledger, m = twins.model.ledger, self.market
+        position = ledger.position(0, m)
+        size = -(position.size if position else 0) * self.share // 100 or 1
+        sides = {"maker": 0, "taker": self.other} if self.makes else {"maker": self.other, "taker": 0}
+        fill = {**sides, "size": -size if self.makes else size, "price": ledger.tables.markets[m].mark}
+        return [frame(Template.FILL, twins.next_seq(Source.MATCHING), market=m, **fill)]
+
+
 markets = st.integers(0, 2)
+insured = st.builds(
+    Insured, markets, st.sampled_from([100, 60, 30, 9, 1, 100, 60, 101, -1]), st.integers(0, 5), st.booleans()
+)
 moves = st.builds(
     Move,
     markets,
@@ -155,13 +179,14 @@ riches = st.builds(
     flags=st.just(int(f.TransferKind.DEPOSIT)),
     number=st.just(0),
 )
-acts = st.integers(0, 19).flatmap(
+acts = st.integers(0, 21).flatmap(
     lambda n: (
         moves if n < 5 else
         sweeps if n < 10 else
         ticks if n < 12 else
         answers if n < 15 else
-        (candidates, opens, riches, transfers, settings_)[n - 15]
+        insured if n < 17 else
+        (candidates, opens, riches, transfers, settings_)[n - 17]
     )
 )  # fmt: skip
 QUIET = settings(
@@ -180,6 +205,11 @@ def run(drawn: list[Any]) -> Twins:
             outcome = twins.apply(raw)
             template = head_of(raw)[0]
             assert twins.free(0) >= 0
+            if template == Template.FILL and 0 in (
+                decode(Template.FILL, raw).maker,
+                decode(Template.FILL, raw).taker,
+            ):
+                event(f"insurance trades {f.Refusal(outcome.refusal).name}")
             if template == Template.CANDIDATE:
                 made = twins.model.ledger.outputs - outputs
                 event(
@@ -198,7 +228,7 @@ def test_liquidations_do_the_same_to_machine_and_model(drawn: list[Any]) -> None
             event(f"told {f.LiquidationKind(decode(Template.LIQUIDATION_ORDER, raw).kind).name}")
 
 
-crash = st.lists(st.one_of(sweeps, ticks, answers, riches), min_size=3, max_size=15)
+crash = st.lists(st.one_of(sweeps, ticks, answers, insured, moves, riches), min_size=3, max_size=15)
 
 
 @QUIET

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -12,9 +12,10 @@ from engine.common.errors import SweepMismatch
 from engine.core.apply import Machine
 from engine.core.params import Row
 from engine.follower import Followed
+from engine.risk import rooms as rooms_module
 from engine.risk import sweeper as sweeper_module
 from engine.risk.sweeper import Found, Sweeper
-from kernels import room, touched
+from kernels import room, sweep, touched
 from kernels.frames import ParamKey, SettingKind, Template, TransferKind
 from tests.engine.core.builders import PRICE, SCALES, Script, array_of, genesis, key_of, views
 
@@ -49,19 +50,26 @@ class Following:
     def rooms(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Those that the sweeper keeps, of units in use."""
         number = self.machine.state.number
-        own = self.sweeper
-        return own._rooms[: number("positions")], own._account_rooms[: number("accounts")]
+        own = self.sweeper.rooms
+        return own.slots[: number("positions")], own.accounts[: number("accounts")]
 
     def rooms_anew(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """What they would be, taken at the same anchor now."""
-        own, books, number = self.sweeper, self.machine.books, self.machine.state.number
+        """What they would be, taken now at the anchors that they count from."""
+        own, books, number = self.sweeper.rooms, self.machine.books, self.machine.state.number
         slots, accounts = np.int64(number("positions")), np.int64(number("accounts"))
-        rules = own._anchor, books.tiers, own.tier_at
-        rooms, account_rooms = np.zeros(slots, np.int32), np.zeros(accounts, np.int32)
-        room.anchor_positions(books.positions, np.int64(0), slots, *rules, rooms)
-        lists = books.positions, *own._list_cross()
-        room.anchor_accounts(books.accounts, np.int64(0), accounts, *lists, *rules, account_rooms)
-        return rooms, account_rooms
+        first, members = np.zeros(accounts + 1, np.int64), np.zeros(slots + 1, np.int64)
+        sweep.list_cross(books.positions, slots, accounts, first, members)
+        out = []
+        for anchor in (own.anchor, own.former):
+            rules = anchor, books.tiers, self.sweeper.tier_at
+            rooms, account_rooms = np.zeros(slots, np.int32), np.zeros(accounts, np.int32)
+            room.anchor_positions(books.positions, np.int64(0), slots, *rules, rooms)
+            lists = books.positions, first, members
+            room.anchor_accounts(books.accounts, np.int64(0), accounts, *lists, *rules, account_rooms)
+            out.append((rooms, account_rooms))
+        for new, old, upto in zip(*out, own.upto.tolist(), strict=True):
+            new[upto:] = old[upto:]
+        return out[0]
 
     def price(self, market: int, price: int) -> None:
         """Every feed of a market says so, and a second passes."""
@@ -138,7 +146,30 @@ def take(run: Following, step: tuple[object, ...], prices: list[int]) -> None:
 def test_on_every_step_rooms_mark_whom_the_whole_sweep_marks(
     drawn: list[tuple[object, ...]], sweep_every: int
 ) -> None:
-    run, prices = started(), [PRICE] * 3
+    follow(drawn, sweep_every)
+
+
+@given(st.lists(steps, min_size=5, max_size=60), st.integers(1, 3), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_so_they_do_while_rooms_are_taken_anew_slice_by_slice(
+    drawn: list[tuple[object, ...]], least: int, slices: int
+) -> None:
+    """A new anchor as soon as one unit was valued for nothing, and of so few units at a sweep that the next price
+    comes in the middle; checks go round by slices."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, value in (
+            (rooms_module, "SLICE_LEAST", least),
+            (sweeper_module, "WASTE_LEAST", 0),
+            (sweeper_module, "WASTE_SHARE", 10**6),
+        ):
+            patch.setattr(module, name, value)
+        turned = follow(drawn, 1, slices)
+    event(f"sweeps between two anchors: {min(turned, 5)}")
+
+
+def follow(drawn: list[tuple[object, ...]], sweep_every: int, slices: int = 1) -> int:
+    """Take the steps, sweeping and checking between them. How many sweeps met rooms of two anchors."""
+    run, prices, turned = started(), [PRICE] * 3, 0
     run.checked()
     for k, step in enumerate(drawn):
         take(run, step, prices)
@@ -147,8 +178,10 @@ def test_on_every_step_rooms_mark_whom_the_whole_sweep_marks(
         for account in range(1, ACCOUNTS + 1):
             run.script.nonces[account] = int(run.machine.books.accounts[account]["nonce"])
         if k % sweep_every == 0:
-            run.checked()
+            run.sweeper.check_slice(run.checked(), slices)
+            turned += run.sweeper.rooms.turning
     run.checked()
+    return turned
 
 
 def with_positions() -> Following:
@@ -166,14 +199,15 @@ def test_a_calm_sweep_looks_at_nobody_and_a_touch_at_those_it_touched() -> None:
     assert (run.sweeper.counts.valued, run.sweeper.counts.anchored) == (0, 0)
     run.script.fill(3, 4, 1, PRICE)
     run.fold()
-    assert run.sweeper._touched.counts.tolist() == [2, 0]
+    assert run.sweeper.rooms.touched.counts.tolist() == [2, 0]
     assert len(run.checked().slots) == 0
-    assert run.sweeper._touched.counts.tolist() == [0, 0]
+    assert run.sweeper.rooms.touched.counts.tolist() == [0, 0]
 
 
 def test_more_touched_than_are_listed_take_all_rooms_anew() -> None:
     run = with_positions()
-    run.sweeper._touched = touched.new_touched(len(run.sweeper._rooms), len(run.sweeper._account_rooms), 2)
+    rooms = run.sweeper.rooms
+    rooms.touched = touched.new_touched(len(rooms.slots), len(rooms.accounts), 2)
     run.script.fill(3, 4, 1, PRICE)
     run.script.fill(5, 6, 1, PRICE)
     run.checked()
@@ -196,13 +230,14 @@ def test_rooms_are_taken_anew_when_too_many_are_looked_at_for_nothing(
 
 @pytest.mark.parametrize("more", [2_000, 9_000])
 def test_books_that_grow_are_followed(more: int) -> None:
-    """Accounts and positions past the arrays' first size: rooms are taken anew for all, none is missed."""
+    """Accounts and positions past the arrays' first size: none is missed, and nobody is looked at for nothing."""
     run = with_positions()
-    before = len(run.sweeper._rooms), len(run.sweeper._account_rooms)
+    before = len(run.sweeper.rooms.accounts)
     for n in range(100, 100 + more):
         run.script.add(Template.ACCOUNT, tier=0, **key_of(n))
     run.checked()
-    assert len(run.sweeper._account_rooms) > before[1]
+    assert len(run.sweeper.rooms.accounts) > before
+    assert run.sweeper.counts.anchored == 0, "growth takes no rooms anew"
 
 
 def test_a_wrong_room_is_told_loudly() -> None:
@@ -210,8 +245,7 @@ def test_a_wrong_room_is_told_loudly() -> None:
     for percent in (3, 6, 9, 12, 15):
         run.price(0, PRICE * (100 - percent) // 100)
     run.fold()
-    run.sweeper._rooms[:] = room.ROOM_NEVER
-    run.sweeper._stale = False
+    run.sweeper.rooms.slots[:] = room.ROOM_NEVER
     found = run.sweeper.sweep()
     with pytest.raises(
         SweepMismatch, match=r"only the full sweep marks slot \d+ \(\d differ\) after \d+ frames"
@@ -219,3 +253,31 @@ def test_a_wrong_room_is_told_loudly() -> None:
         run.sweeper.check(found)
     with pytest.raises(SweepMismatch, match="only the sweep by rooms marks account 5 "):
         run.sweeper.check(run.sweeper.full()._replace(accounts=np.array([5])))
+
+
+def test_a_round_of_slices_meets_every_unit_once_and_keeps_the_lowest_ratio() -> None:
+    run = with_positions()
+    found = run.checked()
+    lowest = run.sweeper._worst_e6
+    run.sweeper._worst_e6 = 0
+    seen: list[tuple[tuple[int, int], tuple[int, int]]] = []
+    value = run.sweeper._value
+    run.sweeper._value = lambda slots, accounts: (seen.append((slots, accounts)), value(slots, accounts))[1]  # type: ignore[method-assign]
+    done = [run.sweeper.check_slice(found, 3) for _ in range(6)]
+    assert done == [False, False, True] * 2
+    number = run.machine.state.number
+    for which, count in ((0, number("positions")), (1, number("accounts"))):
+        spans = [spans[which] for spans in seen[:3]]
+        assert [k for first, last in spans for k in range(first, last)] == list(range(count))
+    assert run.sweeper._worst_e6 == lowest
+
+
+def test_a_slice_tells_of_its_own_units_only() -> None:
+    run = with_positions()
+    found = run.checked()
+    last = run.machine.state.number("positions") - 1
+    wrong = found._replace(slots=np.array([last]))
+    assert not run.sweeper.check_slice(wrong, 3), "it is not in the first third"
+    assert not run.sweeper.check_slice(wrong, 3)
+    with pytest.raises(SweepMismatch, match=f"only the sweep by rooms marks slot {last} "):
+        run.sweeper.check_slice(wrong, 3)

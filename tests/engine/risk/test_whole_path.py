@@ -14,13 +14,13 @@ from engine.app.watch import identities
 from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.follower import Followed
-from engine.risk.insolvent import waiting
-from engine.risk.proposals import deleverage, frames_of, rank
+from engine.risk.proposals import frames_of, propose
 from engine.risk.sweeper import Sweeper
 from engine.venue.desk import Policy
 from engine.venue.simulator import Simulator
 from kernels.frames import (
     CANDIDATE,
+    DTYPES,
     FILL,
     FRAME,
     LiquidationKind,
@@ -60,6 +60,7 @@ class Exchange:
         self.frames: list[NDArray[np.void]] = []
         self.refused: dict[Refusal, int] = {}
         self.candidates = 0
+        self.told: list[tuple[LiquidationKind, int]] = []
         self._now = NOW
         for frames in (self.simulator.genesis(NOW), self.simulator.tick(NOW), self.simulator.register()):
             self.apply(frames)
@@ -73,7 +74,11 @@ class Exchange:
         self.sweeper.touch(Followed(frames, 1, applied.results, applied.legs))
         self.frames.append(frames.copy())
         for number in range(before, self.machine.state.number("outputs")):
-            self.simulator.hear(self.machine.books.outbox[number % OUTBOX_SLOTS].view(FRAME)[0])
+            output = self.machine.books.outbox[number % OUTBOX_SLOTS].view(FRAME)
+            self.simulator.hear(output[0])
+            if int(output[0]["template"]) == int(Template.LIQUIDATION_ORDER):
+                order = output.view(DTYPES[Template.LIQUIDATION_ORDER])[0]
+                self.told.append((LiquidationKind(int(order["kind"])), int(order["account"])))
         check_money(self.machine)
 
     def step(self, fills: int = 4) -> None:
@@ -88,8 +93,7 @@ class Exchange:
         """One sweep, checked against everyone, and its candidates."""
         found = self.sweeper.sweep()
         self.sweeper.check(found)
-        told = rank(self.machine, self.sweeper, found, 100).proposals
-        told += deleverage(self.machine, self.sweeper, waiting(self.machine, self.sweeper), 100)
+        told = propose(self.machine, self.sweeper, found, 100).proposals
         if told:
             seq = int(self.machine.books.sources[Source.RISK]["last_seq"]) + 1
             self.apply(frames_of(told, seq, self.machine.state.number("ordinal")))
@@ -129,13 +133,44 @@ def test_whatever_the_matching_engine_does_the_books_hold(policy: Policy) -> Non
     mine = books.positions[: exchange.machine.state.number("positions")]
     insured = mine[mine["account"] == 0]
     if policy is Policy.NEVER:
-        assert told["TAKEOVER"] == begun and len(insured) == MARKETS
-        assert told["REDUCE_ONLY"] == 3 * begun
+        # Insurance itself comes to what it took over, in each market once, and is not sold either.
+        assert told["TAKEOVER"] == begun - MARKETS and len(insured) == MARKETS
+        others = [kind for kind, account in exchange.told if account]
+        assert others.count(LiquidationKind.REDUCE_ONLY) == 3 * told["TAKEOVER"]
     if policy in (Policy.FULL, Policy.LATE):
         assert told["TAKEOVER"] == 0 and len(insured) == 0
     if policy is Policy.FULL:
         assert told["REDUCE_ONLY"] == begun, "the first order was enough each time"
     assert told["DELEVERAGE"] == 0
+    assert exchange.replayed() == exchange.machine.state.digest()
+
+
+@pytest.mark.parametrize("policy", [Policy.FULL, Policy.PART, Policy.MIXED])
+def test_what_insurance_took_over_is_sold_in_the_end(policy: Policy) -> None:
+    """Nothing is answered until it holds something in each market; then by the policy, to the last lot."""
+    exchange = Exchange(Policy.NEVER)
+    desk, books = exchange.simulator.desk, exchange.machine.books
+
+    def held() -> dict[int, int]:
+        rows = books.positions[: exchange.machine.state.number("positions")]
+        return {int(row["market"]): int(row["size"]) for row in rows if row["account"] == 0 and row["size"]}
+
+    for _ in range(150):
+        if len(held()) == MARKETS:
+            break
+        exchange.step()
+    assert len(held()) == MARKETS
+    assert {m: int(size) for m, size in enumerate(desk.held[0]) if size} == held(), "as the engine tells it"
+    desk._policy = policy
+    for _ in range(350):
+        exchange.step()
+        if not held():
+            break
+    assert held() == {} and not desk.held[0].any()
+    rows = books.liquidations[: exchange.machine.state.number("open_liquidations")]
+    assert 0 not in rows["account"]
+    assert exchange.verdicts() == {"zero_sum": True, "cash": True}
+    assert set(exchange.refused) <= {Refusal.STALE_CANDIDATE}
     assert exchange.replayed() == exchange.machine.state.digest()
 
 
@@ -221,8 +256,7 @@ class Small:
     def sweep(self) -> tuple[list[tuple[int, int, int]], list[int]]:
         """(kind, account, counterparty) of one sweep's candidates, and what the engine said to each."""
         machine = self.twins.machine
-        told = rank(machine, self.sweeper, self.sweeper.sweep(), 100).proposals
-        told += deleverage(machine, self.sweeper, waiting(machine, self.sweeper), 100)
+        told = propose(machine, self.sweeper, self.sweeper.sweep(), 100).proposals
         frames = frames_of(told, self.twins.next_seq(Source.RISK), machine.state.number("ordinal"))
         pairs = [(int(one.kind), one.account, one.counterparty) for one in told]
         return pairs, self.apply([frame.tobytes() for frame in frames])

@@ -183,7 +183,7 @@ def liquidate(books: Books, counterparty: int, market: int, spread: bool) -> Non
     """A candidate for every position in a market, whether it lacks margin or not; maybe one to deleverage it."""
     script = books.script
     for account, m in books.positions():
-        if account == 0 or m != market:
+        if m != market:
             continue
         for kind in (CandidateKind.LIQUIDATE, CandidateKind.DELEVERAGE)[: 2 if spread else 1]:
             fields = {"account": account, "kind": kind, "counterparty": counterparty}
