@@ -50,7 +50,9 @@ class Parcel:
             return
         words: list[int] = []
         for array, (dtype, row) in zip(arrays, self._like[number], strict=True):
-            if (array.dtype, array.shape[1:]) != (dtype, row) or not array.flags.carray:
+            # Nearly always it is the very same dtype; to compare two by their fields takes a hundred times as long.
+            same = array.dtype is dtype or array.dtype == dtype
+            if not same or array.shape[1:] != row or not array.flags.carray:
                 raise ValueError(
                     f"tuple {number}: an array is not {dtype} in rows of {row}, C order, writable"
                 )
