@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.common.errors import JournalGone
 from engine.core.apply import Machine
-from engine.core.views import views_of
+from engine.core.views import Views, views_of
 from engine.journal.head import HeadPage
 from engine.journal.read_ahead import ReadAhead
 from engine.journal.reader import Chunk, Cursor, JournalReader, check_witness
@@ -67,6 +67,7 @@ class Follower:
         self._from_snapshot, self._snapshot_upto = from_snapshot, snapshot_upto
         self._check_digest, self._spare = check_digest, spare
         self._head = HeadPage(directory / "head") if live else None
+        self._seen: list[tuple[NDArray[np.void], Views]] = []
         self._reader = self._reader_at(Cursor())
         if from_snapshot or snapshot_upto is not None:
             self._begin_with_snapshot()
@@ -102,7 +103,7 @@ class Follower:
             return None
         check_witness(chunk.witness, self.machine.witness, self.position)
         first = self.machine.state.number("ordinal") + 1
-        applied = self.machine.apply(views_of(frames), 0, len(frames))
+        applied = self.machine.apply(self._views_of(chunk.buffer), 0, len(frames))
         if self._gate is not None:
             remember(self._gate, words_of(frames), frames, 0, len(frames))
         return Followed(frames, first, applied.results, applied.legs)
@@ -120,6 +121,14 @@ class Follower:
                 raise
             self.jumps += 1
             return self._next_chunk(upto)
+
+    def _views_of(self, buffer: NDArray[np.void]) -> Views:
+        """The same views of the same buffer: the machine then need not look at them again."""
+        for known, views in self._seen:
+            if known is buffer:
+                return views
+        self._seen = [*self._seen[-1:], (buffer, views_of(buffer))]
+        return self._seen[-1][1]
 
     def _next_chunk(self, upto: int | None) -> Chunk:
         reader = self._reader

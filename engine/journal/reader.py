@@ -23,12 +23,13 @@ class Chunk(NamedTuple):
     """Frames of consecutive complete groups, headers left out.
 
     frames: FRAME[n], valid until the next read but one of `JournalReader.buffers`; witness: the engine's, before
-    the first of them, or -1; cursor: the place behind them.
+    the first of them, or -1; cursor: the place behind them; buffer: the array at whose start they lie.
     """
 
     frames: NDArray[np.void]
     witness: int
     cursor: Cursor
+    buffer: NDArray[np.void]
 
 
 class Cursor(NamedTuple):
@@ -78,7 +79,7 @@ class JournalReader:
             if self._segment is None and not self._open_next():
                 if self._unlinked() or (upto is not None and list_segments(self.directory)):
                     raise self._gone()
-                return Chunk(self._out[:0], -1, self.cursor)
+                return Chunk(self._out[:0], -1, self.cursor, self._out)
             before = self.cursor.position
             chunk, why = self._scan(upto, self._at_once)
             if why == groups.FULL and self.cursor.position == before:
@@ -118,7 +119,7 @@ class JournalReader:
             row, made, chain = groups.without_last(self._raw_words, row, made, cursor.chain, chain)
         self.cursor = Cursor(cursor.position + int(row), self._segment.epoch, int(chain))
         witness = int(self._witnesses[0]) if self._witnesses[1] else -1
-        return Chunk(self._out[:made], witness, self.cursor), why
+        return Chunk(self._out[:made], witness, self.cursor, self._out), why
 
     def _open_next(self) -> bool:
         """Open the newest segment that can hold the cursor's position."""
