@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import uvloop
 
+from bench._engine_flows import Flow, flow_of
 from bench._engine_peer import SECOND_NS, Frames, attached, bursts, pace, pump, raw_syncs
 from bench._engine_rivals import decimal_rival, same_sizes, sqlite_rival
 from bench._engine_stores import Booked, lmdb_seconds, postgres
-from bench.harness import Budget
+from bench._engine_tigerbeetle import COUNT as TIGERBEETLE_COUNT
+from bench._engine_tigerbeetle import Moved, transferred
+from bench.harness import Budget, load_1m
 from engine.app.cli import ROOT
 from engine.app.supervisor import ProcessSpec, Supervisor, python_command
 from engine.common.settings import Settings
@@ -29,14 +30,11 @@ from engine.gateway.client import EngineClient
 from engine.gateway.process import open_engine
 from engine.journal.head import HeadPage
 from engine.journal.keeper import AHEAD
+from engine.journal.reader import JournalReader
 from engine.journal.writer import SPARE_DIR
-from engine.venue.recording import load
-from engine.venue.simulator import Simulator
-from engine.venue.stream import ReplayStream
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import Source, Template
 
-RECORDING = "hl_non_mm_trades_2023.csv.gz"
 COUNT = 2_000_000
 PACED_COUNT = 400_000
 PACED_RATE = 200_000
@@ -44,66 +42,8 @@ STORE_COUNT = 400_000
 TURNS = 10
 BATCH = 8192
 BURST = 256
-CHUNK = 2048
-_START_NS = 1_700_000_000 * SECOND_NS
 _SOURCES = [Source.MATCHING, Source.CLOCK, Source.FEEDS, Source.CHAIN, Source.ADMIN]
 _READY_S = 120.0
-
-
-class Flow(NamedTuple):
-    """Where fills come from. `fills(n)` makes n of them anew, sealed, in the order of their sequence.
-
-    mixed: everything that a replay sends, from genesis on.
-    """
-
-    name: str
-    genesis: Frames
-    fills: Callable[[int], Iterator[Frames]]
-    mixed: Callable[[], Iterator[Frames]]
-
-
-def recorded_flow(path: Path, count: int) -> Flow:
-    """The text of a recording over and over, parsed anew in every pass."""
-    recording = load(path, seed=7)
-    stream = ReplayStream(recording, seed=7, hours=None, batch_window_ns=60 * SECOND_NS)
-    genesis = stream.genesis(passes=1 + 3 * count // recording.rows)
-    return Flow("recorded", genesis, stream.looped, lambda: itertools.chain([genesis], stream.chunks()))
-
-
-def simulated_flow() -> Flow:
-    """Seeded fills where no recording is at hand: nothing is parsed, so the figure is not the same."""
-    venue = Simulator(7, markets=8)
-    first = [venue.genesis(_START_NS), venue.tick(_START_NS), venue.register()]
-    return Flow("simulated, not parsed", np.concatenate(first), _simulated_fills, _simulated_seconds)
-
-
-def _simulated_fills(count: int) -> Iterator[Frames]:
-    """The same fills at every call."""
-    venue = Simulator(7, markets=8)
-    venue.genesis(_START_NS)
-    venue.register()
-    now_ns, left = _START_NS, count
-    while left:
-        now_ns += SECOND_NS
-        frames = venue.step(now_ns, min(left, CHUNK))
-        part = frames[frames["template"] == Template.FILL]
-        left -= len(part)
-        yield part
-
-
-def _simulated_seconds() -> Iterator[Frames]:
-    """What the simulator sends, second by second: observations, a tick, 200 fills."""
-    venue = Simulator(7, markets=8)
-    yield np.concatenate([venue.genesis(_START_NS), venue.tick(_START_NS), venue.register()])
-    for second in itertools.count(1):
-        yield venue.step(_START_NS + second * SECOND_NS, 200)
-
-
-def flow_of(count: int) -> Flow:
-    """The recording under ../shared (or GODARK_SHARED), else the simulator."""
-    shared = Path(os.environ.get("GODARK_SHARED", ROOT.parent / "shared"))
-    path = shared / "data" / "market" / RECORDING
-    return recorded_flow(path, count) if path.exists() else simulated_flow()
 
 
 class Measured(NamedTuple):
@@ -231,8 +171,13 @@ def _latency(m: Measured, quantile: float, goal: str) -> Budget:
         goal=goal,
         answer_checked=m.sent_right,
         ratios={"raw pwrite + fdatasync": ours / raw},
-        sizes={"ack_us": ours, "raw_us": raw},
+        sizes={"ack_us": ours, "raw_us": raw, "load_1m": load_1m()},
     )
+
+
+def _rate(m: Measured, count: int) -> float:
+    """Durable fills a second, one batch in flight."""
+    return count / sum(m.batch_ns) * SECOND_NS
 
 
 def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[Budget]:
@@ -253,7 +198,7 @@ def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[B
         sizes={str(count): count / m.ingest_s},
     )
     fills = np.concatenate(list(flow.fills(min(count, STORE_COUNT))))
-    rate = count / sum(m.batch_ns) * SECOND_NS
+    rate = _rate(m, count)
     rivals = {
         "SQLite WAL FULL, 8192 a commit": count / sqlite.work_s,
         "dict of Decimal, not durable": count / decimals.work_s,
@@ -274,6 +219,7 @@ def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[B
             str(count): rate,
             "at the median batch": BATCH / float(np.median(m.batch_ns)) * SECOND_NS,
             **batch_us,
+            "load_1m": load_1m(),
         },
     )
     with_legs, sums = postgres(fills, legs=True), postgres(fills, legs=False)
@@ -300,6 +246,37 @@ def _against_postgres(rate: float, fills: Frames, with_legs: Booked, sums: Booke
     )
 
 
+def _against_tigerbeetle(rate: float, moved: Moved, count: int) -> Budget:
+    """What its client's Python takes is left out of its time, as making our frames is out of ours."""
+    theirs_s = max(moved.seconds - moved.client_s, 1e-9)
+    ratio = rate * theirs_s / count
+    return Budget(
+        name="fills a second, over transfers of the TigerBeetle given",
+        figure=ratio,
+        unit="x",
+        goal="≥ 20",
+        answer_checked=moved.right,
+        ratios={"its server": ratio, "with its client's Python": rate * moved.seconds / count},
+        sizes={
+            "engine": rate,
+            "its server": count / theirs_s,
+            "with its client's Python": count / moved.seconds,
+        },
+    )
+
+
+def _shares(journal: Path) -> dict[str, float]:
+    """Frames of each template in a journal at rest, in percent of all."""
+    reader, counts = JournalReader(journal), np.zeros(128, np.int64)
+    while len(frames := reader.read().frames):
+        counts += np.bincount(frames["template"], minlength=len(counts))
+    reader.close()
+    most = np.argsort(-counts, kind="stable")
+    return {
+        f"% {Template(int(k)).name.lower()}": float(100 * counts[k] / counts.sum()) for k in most if counts[k]
+    }
+
+
 def _replayed(journal: Path, name: str, expected: bytes) -> Budget:
     replays = [_replay(journal) for _ in range(3)]
     seconds, frames, _ = min(replays)
@@ -309,7 +286,7 @@ def _replayed(journal: Path, name: str, expected: bytes) -> Budget:
         unit="frames/s",
         goal="≥ 40000000",
         answer_checked=all(digest == expected for *_, digest in replays),
-        sizes={str(frames): frames / seconds},
+        sizes={"frames": frames, **_shares(journal), "load_1m": load_1m()},
     )
 
 
@@ -332,8 +309,11 @@ def _mixed(settings: Settings, flow: Flow, count: int) -> Budget:
     return _replayed(settings.data_dir / "journal", "observations and ticks between fills", digest)
 
 
-def run(count: int = COUNT, paced: int = PACED_COUNT) -> Iterator[Budget]:
-    """Measure with `count` fills at full speed, once parsed on the way and once not, and `paced` at a steady rate."""
+def run(count: int = COUNT, paced: int = PACED_COUNT, tigerbeetle: str | None = None) -> Iterator[Budget]:
+    """Measure with `count` fills at full speed, once parsed on the way and once not, and `paced` at a steady rate.
+
+    tigerbeetle: the address of one that is then measured too.
+    """
     flow = flow_of(count)
     (ROOT / ".cache").mkdir(exist_ok=True)
     with (
@@ -350,3 +330,6 @@ def run(count: int = COUNT, paced: int = PACED_COUNT) -> Iterator[Budget]:
         yield _replayed(settings.data_dir / "journal", "fills", m.digest)
         apart = settings.model_copy(update={"data_dir": Path(data) / "mixed"})
         yield _mixed(apart, flow, count)
+        if tigerbeetle is not None:
+            fills = np.concatenate(list(flow.fills(min(count, TIGERBEETLE_COUNT))))
+            yield _against_tigerbeetle(_rate(m, count), transferred(tigerbeetle, fills), len(fills))

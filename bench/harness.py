@@ -6,6 +6,7 @@ something independent and measures its rivals in the same run.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable
@@ -57,6 +58,16 @@ class Budget:
             "answer_checked": self.answer_checked,
             "sizes": self.sizes,
         }
+
+
+def load_1m() -> float:
+    """Processes that ran or waited for a CPU or a disk, on average over the last minute."""
+    return os.getloadavg()[0]
+
+
+def machine_load() -> str:
+    """In words: what else the machine has to do as a measurement begins."""
+    return f"{os.cpu_count()} CPUs, load {load_1m():.1f} over the last minute"
 
 
 def best_of(call: Callable[[], object], repeats: int = 5, warmups: int = 1) -> float:

@@ -23,9 +23,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import uvloop
 
+from bench._engine_flows import simulated_flow
 from bench._engine_peer import Frames
 from bench._ring_peer import drain
-from bench.engine import simulated_flow
 from bench.harness import Budget
 from engine.app.cli import ROOT
 from engine.app.supervisor import ProcessSpec, Supervisor, python_command

@@ -10,6 +10,7 @@ from kernels.types import Words
 END, BLANK, BROKEN, FULL = 0, 1, 2, 3
 _HEAD = BLOCK_LENGTH | (int(Template.GROUP) << 16) | (SCHEMA_ID << 32) | (SCHEMA_VERSION << 48)
 _SIGN32 = 1 << 31
+_LAST_TEMPLATE = int(Template.UPGRADE)
 
 # Words of a group header: 2 first_position, 3 durable_upto, 5 count | epoch << 32, 6 chain | witness << 32.
 
@@ -72,6 +73,43 @@ def scan_groups(
         chain = after
         row += 1 + count
     return row, made, chain, END
+
+
+@kernel
+def without_last(words: Words, stop: int, made: int, chain_before: int, chain: int) -> tuple[int, int, int]:
+    """(slots, frames, chain) of slots 0..stop-1 as `scan_groups` read them, without the last of several groups.
+
+    For a journal at rest: the last header's witness speaks of all that is folded before it, so it must begin a
+    chunk of its own, or a journal of one chunk would never be checked. Groups without frames count for none.
+    made, chain: as they were told; chain_before: as it was given.
+    """
+    row = 0
+    last = 0
+    found = 0
+    before = chain_before
+    so_far = chain_before
+    while row < stop:
+        count = words[row, 5] & 0xFFFFFFFF
+        if count > 0:
+            found += 1
+            last = row
+            before = so_far
+        so_far = words[row, 6] & 0xFFFFFFFF
+        row += 1 + count
+    if found < 2:
+        return stop, made, chain
+    return last, made - (words[last, 5] & 0xFFFFFFFF), before
+
+
+@kernel
+def first_unknown(words: Words, start: int, stop: int) -> int:
+    """Index of the first frame in start..stop-1 of another schema version or an unknown template, or `stop`."""
+    for row in range(start, stop):
+        head = words[row, 0]
+        template = (head >> 16) & 0xFFFF
+        if (head >> 48) & 0xFFFF != SCHEMA_VERSION or template < 1 or template > _LAST_TEMPLATE:
+            return row
+    return stop
 
 
 @kernel

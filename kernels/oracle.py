@@ -19,6 +19,7 @@ from kernels.layouts import (
     STATUS_PRIMARY,
     STATUS_TWO,
 )
+from kernels.narrow import divmod_floor, mul_add_fits
 from kernels.types import Record, Rows, Words
 
 CONF_LIMIT_PPM = 20_000
@@ -99,10 +100,9 @@ def rescale(value: int, shift: int) -> tuple[int, int]:
     if shift < -18 or shift > 18:
         return 0, 0
     if shift >= 0:
-        q, _, ok = mul_add_divmod(value, power10(shift), 0, 1)
-        return q, ok
+        return mul_add_fits(value, power10(shift), 0)
     divisor = power10(-shift)
-    q, r, ok = mul_add_divmod(value, 1, 0, divisor)
+    q, r, ok = divmod_floor(value, 1, 0, divisor)
     rest = divisor - r
     if r > rest or (r == rest and q % 2 != 0):
         q += 1

@@ -78,13 +78,17 @@ def knob_fault(number: int, value: int) -> str | None:
 
 
 @kernel
-def age_in_force(oracle: Record, leverage: int, now_ns: int) -> int:
-    """How old a vote may be at `now_ns`: the market's own limit, or by the largest `leverage` that it allows
-    (1 s above 100x, 3 s above 20x, else 10 s), and never from before the market's restart."""
+def own_age_limit(oracle: Record, leverage: int) -> int:
+    """How old a vote may ever be: the market's own limit, or by the largest `leverage` that it allows (1 s above
+    100x, 3 s above 20x, else 10 s)."""
     limit_ns = oracle["age_limit_ns"]
-    if limit_ns == 0:
-        limit_ns = age_limit_ns(leverage)
-    return min(limit_ns, max(0, now_ns - oracle["restart_ns"]))
+    return limit_ns if limit_ns != 0 else age_limit_ns(leverage)
+
+
+@kernel
+def age_in_force(oracle: Record, leverage: int, now_ns: int) -> int:
+    """How old a vote may be at `now_ns`: its `own_age_limit`, and never from before the market's restart."""
+    return min(own_age_limit(oracle, leverage), max(0, now_ns - oracle["restart_ns"]))
 
 
 @kernel

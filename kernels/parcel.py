@@ -41,23 +41,35 @@ class Parcel:
     def __init__(self, *like: Arrays) -> None:
         self._like = [[(array.dtype, array.shape[1:]) for array in arrays] for arrays in like]
         self._held: list[Arrays | None] = [None] * len(like)
+        self._before: list[tuple[Arrays, Any] | None] = [None] * len(like)
         self._starts = np.cumsum([0, *(2 * len(arrays) for arrays in like)]).tolist()
         self.words: Any = self._held if JIT_DISABLED else np.zeros(self._starts[-1], np.int64)
 
-    def put(self, number: int, arrays: Arrays) -> None:
-        """Take `arrays` as the tuple of that number. ValueError: an array is not of its type."""
-        if self._held[number] is arrays:
+    def put(self, number: int, arrays: Arrays, *, in_turns: bool = False) -> None:
+        """Take `arrays` as the tuple of that number. ValueError: an array is not of its type.
+
+        To look at a new tuple takes microseconds. in_turns: the one held before will come back, as of two buffers,
+        and is kept until then.
+        """
+        held, before = self._held[number], self._before[number]
+        if held is arrays:
             return
+        span = slice(self._starts[number], self._starts[number + 1])
+        words = before[1] if before and before[0] is arrays else self._words_of(number, arrays)
+        if not JIT_DISABLED:
+            self._before[number] = (held, self.words[span].copy()) if in_turns and held is not None else None
+            self.words[span] = words
+        self._held[number] = arrays
+
+    def _words_of(self, number: int, arrays: Arrays) -> list[int]:
         words: list[int] = []
         for array, (dtype, row) in zip(arrays, self._like[number], strict=True):
-            if (array.dtype, array.shape[1:]) != (dtype, row) or not array.flags.carray:
+            if array.dtype != dtype or array.shape[1:] != row or not array.flags.carray:
                 raise ValueError(
                     f"tuple {number}: an array is not {dtype} in rows of {row}, C order, writable"
                 )
-            words += (array.__array_interface__["data"][0], len(array))
-        self._held[number] = arrays
-        if not JIT_DISABLED:
-            self.words[self._starts[number] : self._starts[number + 1]] = words
+            words += (array.ctypes.data, len(array))
+        return words
 
 
 class Handle(types.Type):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import orjson
 
-from bench.harness import Budget
+from bench.harness import Budget, machine_load
 from engine.app.cli import ROOT
 from engine.common.errors import ChecksFailed, UsageError
 from engine.common.logs import configure
 from engine.common.settings import LogSettings
 
 _NOT_AREAS = frozenset({"__init__", "harness"})
+_WITH_TIGERBEETLE = "engine"
 
 
 def area_names(folder: Path = ROOT / "bench") -> list[str]:
@@ -42,8 +44,20 @@ def judge(budgets: list[Budget], strict: bool) -> None:
         raise ChecksFailed(f"goal missed: {', '.join(missed)}")
 
 
-def _load(area: str) -> Callable[[], Iterator[Budget]]:
-    run: Callable[[], Iterator[Budget]] = importlib.import_module(f"bench.{area}").run
+def options_of(area: str, tigerbeetle: str | None) -> dict[str, Any]:
+    """What an area's `run` is told. Only one of them has anything to measure beside another's server."""
+    return {"tigerbeetle": tigerbeetle} if area == _WITH_TIGERBEETLE and tigerbeetle is not None else {}
+
+
+def check_tigerbeetle(address: str, chosen: list[str]) -> None:
+    """Refuse in one line, before anything is measured, what cannot be: UsageError, ConnectionLost."""
+    if _WITH_TIGERBEETLE not in chosen:
+        raise UsageError(f"--tigerbeetle is measured beside the area {_WITH_TIGERBEETLE}: name that too")
+    importlib.import_module("bench._engine_tigerbeetle").check(address)
+
+
+def _load(area: str) -> Callable[..., Iterator[Budget]]:
+    run: Callable[..., Iterator[Budget]] = importlib.import_module(f"bench.{area}").run
     return run
 
 
@@ -79,13 +93,17 @@ def _show_table(budgets: list[Budget]) -> None:
 @click.argument("areas", nargs=-1, metavar="[AREA]...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per budget, one per line.")
 @click.option("--strict", is_flag=True, help="Fail also when a goal is missed.")
-def command(areas: tuple[str, ...], as_json: bool, strict: bool) -> None:
+@click.option("--tigerbeetle", metavar="ADDR", help="Measure yours beside the engine: HOST:PORT or port.")
+def command(areas: tuple[str, ...], as_json: bool, strict: bool, tigerbeetle: str | None) -> None:
     # What is measured within this process must not write between the lines.
     configure(LogSettings(level="warning"), "bench")
     budgets: list[Budget] = []
-    for area in choose(areas, area_names()):
-        click.echo(f"measuring {area}", err=True)
-        for budget in _load(area)():
+    chosen = choose(areas, area_names())
+    if tigerbeetle is not None:
+        check_tigerbeetle(tigerbeetle, chosen)
+    for area in chosen:
+        click.echo(f"measuring {area}; {machine_load()}", err=True)
+        for budget in _load(area)(**options_of(area, tigerbeetle)):
             budgets.append(budget)
             if as_json:
                 click.echo(orjson.dumps(budget.row()))

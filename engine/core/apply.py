@@ -189,7 +189,7 @@ class Machine:
         self.state.reserve(stop - start)
         self._scratch.ahead[0] = start
         parcel = self._parcel
-        parcel.put(_VIEWS, views)
+        parcel.put(_VIEWS, views, in_turns=True)
         at, n_legs = start, 0
         while at < stop:
             parcel.put(_BOOKS, self.state.books)

@@ -60,7 +60,7 @@ class Side(NamedTuple):
 def slot_ahead(books: Books, account: int, market: int) -> int:
     """Slot of (account, market), or -1, and a fetch of the position there.
 
-    Asked for the words of any frame: an answer for a market outside 0 .. 255 means nothing, and nobody reads it.
+    Asked for any fill: an answer for a market outside 0 .. 255 means nothing, and nobody reads it.
     """
     if at(account) >= at(len(books.accounts)):
         return EMPTY
@@ -73,7 +73,9 @@ def slot_ahead(books: Books, account: int, market: int) -> int:
 
 @kernel
 def look_up(books: Books, fill: Record, scratch: Scratch, i: int) -> None:
-    """Find the slots of fill `i`, whose accounts' lines are there by now."""
+    """Find the slots of frame `i` if it is a fill, whose accounts' lines are there by now."""
+    if wide(fill["template"]) != _FILL:
+        return
     k, m = at(2 * i % RING), wide(fill["market"])
     scratch.slots[k] = slot_ahead(books, wide(fill["maker"]), m)
     scratch.slots[k + at(1)] = slot_ahead(books, wide(fill["taker"]), m)

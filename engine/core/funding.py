@@ -28,17 +28,19 @@ _RISK = int(TickKind.RISK)
 
 
 @kernel
-def sample_market(books: Books, m: int, prev_ns: int, now_ns: int) -> None:
-    """One second of one market: price, mark, and the premium if the price's status counts for funding."""
+def sample_market(books: Books, m: int, prev_ns: int, now_ns: int, slot: int) -> None:
+    """One second of one market: price, mark, and the premium if the price's status counts for funding.
+
+    slot: `slot_at` of the market's interval."""
     market = books.markets[m]
     market["seconds_seen"] += 1
     live = price_round(books, m, market, now_ns, 1)
     if live == 1 and admits(books.oracles[m]["funding_on"], market["status"]) == 1:
-        sample_premium(books, m, market, prev_ns, now_ns)
+        sample_premium(books, m, market, prev_ns, now_ns, slot)
 
 
 @kernel
-def sample_premium(books: Books, m: int, market: Record, prev_ns: int, now_ns: int) -> None:
+def sample_premium(books: Books, m: int, market: Record, prev_ns: int, now_ns: int, slot: int) -> None:
     """Add the premium of this second to the interval, if a sample is due and its source is known.
 
     One sample is due at the first tick at or past each multiple of `sample_s`; with 1 s, at every tick. What
@@ -67,13 +69,18 @@ def sample_premium(books: Books, m: int, market: Record, prev_ns: int, now_ns: i
     )
     if valid == 0:
         return
-    slot = slots_of(market) if ends_interval(market, prev_ns, now_ns) == 1 else slots_elapsed(market, now_ns)
     total, weight = add_premium(
         market, market["premium_sum_e12"], market["weight_valid"], premium, slot, slot
     )
     market["premium_sum_e12"] = total
     market["weight_valid"] = weight
     market["seconds_valid"] += 1
+
+
+@kernel
+def slot_at(market: Record, prev_ns: int, now_ns: int) -> int:
+    """Which sample slot of its interval, 1..n, a second from prev_ns to now_ns belongs to."""
+    return slots_of(market) if ends_interval(market, prev_ns, now_ns) == 1 else slots_elapsed(market, now_ns)
 
 
 @kernel
@@ -202,12 +209,17 @@ def apply_tick(books: Books, frame: Record) -> int:
     meta["funding_hour"] = now // HOUR_NS
     if kind != _RISK:
         meta["second_ns"] = now
+    interval_s, sample_s, slot = 0, 0, 0
     for m in range(meta["markets"]):
         market = books.markets[m]
         if market["active"] == 0:
             continue
         if kind == _SECOND:
-            sample_market(books, m, prev, now)
+            # Nearly all markets have the same interval, and divisions are most of what a quiet one costs.
+            if market["interval_s"] != interval_s or market["sample_s"] != sample_s:
+                interval_s, sample_s = market["interval_s"], market["sample_s"]
+                slot = slot_at(market, prev, now)
+            sample_market(books, m, prev, now, slot)
         elif kind == _RISK:
             price_round(books, m, market, now, 0)
         else:

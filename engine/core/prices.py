@@ -27,11 +27,14 @@ from kernels.layouts import (
     STATUS_HELD,
     STATUS_NONE,
 )
-from kernels.oracle import SKEW_NS, median3, rescale
+from kernels.oracle import FROM_THE_FUTURE, PASSES, SKEW_NS, TOO_FAR, band_of, median3, rescale
 from kernels.oracle_rounds import decide
-from kernels.oracle_rules import age_in_force
+from kernels.oracle_rules import age_in_force, own_age_limit
 from kernels.profiles import ON_ORACLE
 from kernels.types import Record, wide
+
+UNHEARD = -1
+"""In `Books.stands`: there is no price and, until a provider is heard, there will be none."""
 
 _OK = int(Refusal.NONE)
 _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
@@ -85,6 +88,8 @@ def apply_observation(books: Books, frame: Record) -> int:
     feed["price"] = price
     feed["conf"] = conf
     feed["slot"] = frame["slot"]
+    if slot < m * FEED_SLOTS + MAX_PROVIDERS:
+        books.stands[m] = 0
     return _OK
 
 
@@ -147,6 +152,46 @@ def take_votes(books: Books, m: int) -> None:
 
 
 @kernel
+def is_unheard(books: Books, m: int) -> int:
+    """1 if a market that never had a price will have none as long as no provider is heard and no rule changes."""
+    oracle = books.oracles[m]
+    if oracle["reference"] != 0 or oracle["agreements"] != 0:
+        return 0
+    for k in range(m * FEED_SLOTS, m * FEED_SLOTS + MAX_PROVIDERS):
+        reason = books.reasons[k]
+        if reason == PASSES or reason == FROM_THE_FUTURE or reason == TOO_FAR:
+            return 0
+    return 1
+
+
+@kernel
+def stands_until(books: Books, m: int, market: Record, before: int, now_ns: int) -> int:
+    """Until when every further round gives what this one gave, unless a provider is heard or a rule changes; 0:
+    not even the next one. before: the reference of this round, which has decided on one.
+
+    A vote that passed goes on passing until it is too old, if it lies within the narrowest band of the price that
+    is now the reference. One from the future will count some time and one too far may, as the band gets wider;
+    what other gates held back they will hold back again. That price is then also its own nearest median.
+    """
+    if before <= 0:
+        return 0
+    oracle, base = books.oracles[m], m * FEED_SLOTS
+    price = oracle["reference"]
+    band = band_of(price, 0, oracle["band_ppm"], 0)
+    limit_ns = own_age_limit(oracle, market["leverage_max"])
+    until_ns = now_ns + limit_ns
+    for k in range(base, base + MAX_PROVIDERS):
+        reason = books.reasons[k]
+        if reason == PASSES:
+            if abs(books.votes[k]["price"] - price) > band:
+                return 0
+            until_ns = min(until_ns, books.votes[k]["publish_ns"] + limit_ns)
+        elif reason == FROM_THE_FUTURE or reason == TOO_FAR:
+            return 0
+    return until_ns
+
+
+@kernel
 def price_round(books: Books, m: int, market: Record, now_ns: int, sampled: int) -> int:
     """Decide one market's price for now; 1 if there is one that was agreed on now.
 
@@ -156,7 +201,27 @@ def price_round(books: Books, m: int, market: Record, now_ns: int, sampled: int)
     """
     oracle = books.oracles[m]
     oracle["age_ns"] = age_in_force(oracle, market["leverage_max"], now_ns)
+    stands = books.stands[m]
+    if stands == UNHEARD:
+        return 0
+    if now_ns <= stands:
+        oracle["reference_ns"] = now_ns
+    elif decide_anew(books, m, market, oracle, now_ns, sampled) == 0:
+        return 0
+    mark = mark_price(books, m, market, now_ns, sampled)
+    market["mark"] = mark
+    if sampled == 1:
+        market["pay_price"] = market["oracle"] if market["pay_on"] == ON_ORACLE else mark
+    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
+    return 1
+
+
+@kernel
+def decide_anew(books: Books, m: int, market: Record, oracle: Record, now_ns: int, sampled: int) -> int:
+    """Hear every provider of a market. 1: its index price is agreed on; 0: there is none, or the last one is held."""
+    books.stands[m] = 0
     take_votes(books, m)
+    before = oracle["reference"]
     agreements, jump, jump_ns = oracle["agreements"], oracle["jump"], oracle["jump_ns"]
     if sampled == 0:
         oracle["agreements"] = 0
@@ -166,16 +231,14 @@ def price_round(books: Books, m: int, market: Record, now_ns: int, sampled: int)
             oracle["agreements"], oracle["jump"], oracle["jump_ns"] = agreements, jump, jump_ns
         if market["oracle"] != 0:
             hold_price(books, m, market, status, conf, now_ns)
+        elif is_unheard(books, m) == 1:
+            books.stands[m] = UNHEARD
         return 0
     market["status"] = status
     market["oracle"] = price
     market["conf"] = conf
     market["held_since_ns"] = 0
-    mark = mark_price(books, m, market, now_ns, sampled)
-    market["mark"] = mark
-    if sampled == 1:
-        market["pay_price"] = price if market["pay_on"] == ON_ORACLE else mark
-    set_market_state(books, m, MARKET_REDUCE_ONLY, 0, 0)
+    books.stands[m] = stands_until(books, m, market, before, now_ns)
     return 1
 
 
@@ -203,6 +266,7 @@ def restart_market(books: Books, m: int, now_ns: int) -> None:
     oracle = books.oracles[m]
     oracle["restart_ns"] = now_ns
     oracle["agreements"] = 0
+    books.stands[m] = 0
     market = books.markets[m]
     if market["oracle"] == 0:
         return

@@ -31,7 +31,9 @@ class Books(NamedTuple):
     """The arrays that kernels work on. Witness, scratch and what is derived are not part of the digest.
 
     Derived are the hash tables, the lists of each account's cross positions (`slots.Links`: cross_first by
-    account, cross_next by slot), `initial_at` (`margin.index_initial`) and `quote_by` (`narrow.index_quotes`).
+    account, cross_next by slot), `initial_at` (`margin.index_initial`), `quote_by` (`narrow.index_quotes`) and
+    `stands`, of each market the time up to which its index price need not be decided anew (`prices.stands_until`),
+    0 where it must be, or `prices.UNHEARD`.
     near: the account rows as int32[], see `slots.near_position`.
     outbox: int64[n, 8], a ring of output frames, output k at (k - 1) % n, their CRC still 0. votes, reasons:
     of the last second that sampled, provider k of market m at m * 16 + k; reasons are `oracle.REASONS`.
@@ -61,6 +63,7 @@ class Books(NamedTuple):
     near: NDArray[np.int32]
     votes: NDArray[np.void]
     reasons: NDArray[np.int64]
+    stands: NDArray[np.int64]
 
 
 class Section(NamedTuple):
@@ -100,6 +103,7 @@ class State:
             near=zeros(0, np.int32),
             votes=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, VOTE),
             reasons=zeros(layouts.MAX_MARKETS * layouts.FEED_SLOTS, np.int64),
+            stands=zeros(layouts.MAX_MARKETS, np.int64),
         )
         self.books = self.books._replace(near=self.books.accounts.view(np.int32))
         meta = self.books.meta[0]
@@ -116,7 +120,8 @@ class State:
         return self._numbers[_FIELD[field]]
 
     def derive(self) -> None:
-        """Take anew what is derived from parameters."""
+        """Take anew what is derived from parameters, and trust no price that was decided by others."""
+        self.books.stands[:] = 0
         margin.index_initial(self.books.tiers, self.books.initial_at)
         narrow.index_quotes(self.books.markets, self.books.tiers, self.books.quote_by)
 
@@ -144,12 +149,13 @@ class State:
             b = b._replace(cross_first=first, cross_next=following)
         self.books = b
 
-    def restore(self, meta: NDArray[np.void]) -> list[Section]:
-        """Make a new state ready for a snapshot's rows: `meta` taken over, room for as many as it counts.
+    def restore(self, meta: NDArray[np.void], spare: int = 0) -> list[Section]:
+        """Make a new state ready for a snapshot's rows: `meta` taken over, room for as many as it counts and, as
+        `reserve` would make it, for what `spare` more frames can add: books that grow are copied once more.
 
         The caller fills the sections returned, which are this state's own memory, then calls `reindex`.
         """
-        self._make_room(int(meta[0]["accounts"]), int(meta[0]["positions"]))
+        self._make_room(int(meta[0]["accounts"]) + spare, int(meta[0]["positions"]) + 2 * spare)
         self.books.meta[:] = meta
         return self.sections()
 
@@ -231,9 +237,9 @@ def zeros_for_random_access(count: int, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def _grown(rows: NDArray[np.void], needed: int) -> NDArray[np.void]:
-    size = len(rows)
-    while size < needed:
-        size *= 2
+    """At least twice as many rows, so that growing costs little a row; no more than needed of far more than that:
+    memory that a start fills with zeros is most of its time."""
+    size = max(2 * len(rows), -(-needed // _START_POSITIONS) * _START_POSITIONS)
     out = zeros_for_random_access(size, rows.dtype)
     out[: len(rows)] = rows
     return out

@@ -13,22 +13,23 @@ from engine.common.errors import JournalDamaged, JournalError, JournalGone, Sche
 from engine.journal.segment import Segment, list_segments
 from kernels import groups
 from kernels.crc32c import words_of
-from kernels.frames import FRAME, FRAME_BYTES, GROUP, SCHEMA_VERSION, Template
+from kernels.frames import FRAME, FRAME_BYTES
 
 AT_ONCE = 8192
 """Frames of a read, where groups are not larger: with the results of their fold they stay in the CPU's cache."""
-
-_LAST_TEMPLATE = int(Template.UPGRADE)
 
 
 class Chunk(NamedTuple):
     """Frames of consecutive complete groups, headers left out.
 
-    frames: FRAME[n], valid until the next read; witness: the engine's, before the first of them, or -1.
+    frames: FRAME[n], valid until the next read but one of `JournalReader.buffers`; witness: the engine's, before
+    the first of them, or -1; cursor: the place behind them; buffer: the array at whose start they lie.
     """
 
     frames: NDArray[np.void]
     witness: int
+    cursor: Cursor
+    buffer: NDArray[np.void]
 
 
 class Cursor(NamedTuple):
@@ -43,15 +44,18 @@ class JournalReader:
     """Reads complete groups from `cursor` on, at most `capacity` frames at a time.
 
     Slots are read with pread, not mapped: a copy costs nothing beside the CRC, and a file cut short is an
-    error here and not a signal.
+    error here and not a signal. With two `buffers` a chunk stays as it is while the next one is read.
     """
 
-    def __init__(self, directory: Path, *, capacity: int = 65_536, cursor: Cursor | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, capacity: int = 65_536, cursor: Cursor | None = None, buffers: int = 1
+    ) -> None:
         self.directory = directory
         self.cursor = cursor or Cursor()
-        self._out = np.zeros(capacity, FRAME)
+        self._outs = [np.zeros(capacity, FRAME) for _ in range(buffers)]
+        self._out = self._outs[0]
         self._raw = np.zeros(_slots_for(capacity), FRAME)
-        self._out_words, self._raw_words = words_of(self._out), words_of(self._raw)
+        self._raw_words = words_of(self._raw)
         self._at_once = min(capacity, AT_ONCE)
         self._witnesses = np.zeros(2, np.int64)
         self._segment: Segment | None = None
@@ -69,11 +73,13 @@ class JournalReader:
         An empty chunk means there is nothing more for now. JournalDamaged: a group that must be there is not.
         JournalGone: the cursor's place is no longer kept. JournalError: a group is larger than `capacity`.
         """
+        self._outs.append(self._outs.pop(0))
+        self._out = self._outs[0]
         while True:
             if self._segment is None and not self._open_next():
                 if self._unlinked() or (upto is not None and list_segments(self.directory)):
                     raise self._gone()
-                return Chunk(self._out[:0], -1)
+                return Chunk(self._out[:0], -1, self.cursor, self._out)
             before = self.cursor.position
             chunk, why = self._scan(upto, self._at_once)
             if why == groups.FULL and self.cursor.position == before:
@@ -105,27 +111,15 @@ class JournalReader:
         got = os.preadv(self._fd, [view], (cursor.position - first) * FRAME_BYTES) // FRAME_BYTES
         row, made, chain, why = groups.scan_groups(
             self._raw_words, 0, got, cursor.position, self._segment.epoch, cursor.chain,
-            self._out_words, limit, self._witnesses,
+            words_of(self._out), limit, self._witnesses,
         )  # fmt: skip
         if why == groups.END and row == 0 and got == most:
             why = groups.FULL
         if upto is None and why != groups.FULL:
-            row, made, chain = self._without_last(row, made, chain)
-        self.cursor = Cursor(cursor.position + row, self._segment.epoch, chain)
-        return Chunk(self._out[:made], int(self._witnesses[0]) if self._witnesses[1] else -1), why
-
-    def _without_last(self, row: int, made: int, chain: int) -> tuple[int, int, int]:
-        """Leave the last group of a journal at rest for a read of its own, if others go before it.
-
-        Its header's witness then speaks of all that was folded before it; in one chunk with them it would
-        be passed over, and a journal of one chunk would never be checked.
-        """
-        slots = self._raw[:row].view(GROUP)
-        headers = np.flatnonzero((slots["template"] == Template.GROUP) & (slots["count"] > 0))
-        if len(headers) < 2:
-            return row, made, chain
-        last = int(headers[-1])
-        return last, made - int(slots["count"][last]), int(slots["chain"][headers[-2]])
+            row, made, chain = groups.without_last(self._raw_words, row, made, cursor.chain, chain)
+        self.cursor = Cursor(cursor.position + int(row), self._segment.epoch, int(chain))
+        witness = int(self._witnesses[0]) if self._witnesses[1] else -1
+        return Chunk(self._out[:made], witness, self.cursor, self._out), why
 
     def _open_next(self) -> bool:
         """Open the newest segment that can hold the cursor's position."""
@@ -184,10 +178,9 @@ def _slots_for(frames: int) -> int:
 
 def check_schema(frames: NDArray[np.void], name: str) -> None:
     """SchemaUnknown if any of FRAME[n] has a version or a template that this build cannot fold."""
-    template = frames["template"]
-    strange = (frames["version"] != SCHEMA_VERSION) | (template < 1) | (template > _LAST_TEMPLATE)
-    if strange.any():
-        row = frames[int(np.argmax(strange))]
+    at = groups.first_unknown(words_of(frames), 0, len(frames))
+    if at < len(frames):
+        row = frames[at]
         what = f"template {int(row['template'])}, version {int(row['version'])}"
         raise SchemaUnknown(f"{name}: {what}: written by a newer GoDark; run that one", segment=name)
 

@@ -16,18 +16,20 @@ from kernels.crc32c import first_bad_frame, words_of
 from kernels.frames import FRAME, FRAME_BYTES
 
 
-def newest_good(directory: Path, *, check_digest: bool = True, upto: int | None = None) -> Loaded | None:
+def newest_good(
+    directory: Path, *, check_digest: bool = True, upto: int | None = None, spare: int = 0
+) -> Loaded | None:
     """The newest usable snapshot of the journal in `directory`; None: fold from the journal's start.
 
-    upto: only those at or before this position. Each that is passed over is told in one log line.
-    JournalGone: none is usable, and the start is not kept. JournalDamaged: the journal ends before a good one.
-    SchemaUnknown: one was written by a newer GoDark.
+    upto: only those at or before this position; check_digest, spare: as `load_snapshot` takes them. Each that is
+    passed over is told in one log line. JournalGone: none is usable, and the start is not kept. JournalDamaged: the
+    journal ends before a good one. SchemaUnknown: one was written by a newer GoDark.
     """
     for path in reversed(list_snapshots(directory)):
         if upto is not None and position_of(path) > upto:
             continue
         try:
-            loaded = load_snapshot(path, check_digest=check_digest)
+            loaded = load_snapshot(path, check_digest=check_digest, spare=spare)
             check_continues(directory, loaded.cursor)
             return loaded
         except (SnapshotUnusable, JournalGone) as error:

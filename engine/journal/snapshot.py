@@ -145,9 +145,10 @@ def write_snapshot(
     return path
 
 
-def load_snapshot(path: Path, *, check_digest: bool = True) -> Loaded:
+def load_snapshot(path: Path, *, check_digest: bool = True, spare: int = 0) -> Loaded:
     """Read a snapshot into a new state, every CRC checked and, if asked, the digest; tables are rebuilt.
 
+    spare: the state has room for what so many more frames can add.
     An array that this build has and the file lacks starts empty. SnapshotUnusable: damaged, or an array has
     another layout. SchemaUnknown: written by a newer GoDark.
     """
@@ -158,7 +159,7 @@ def load_snapshot(path: Path, *, check_digest: bool = True) -> Loaded:
         state = State()
         meta = np.zeros_like(state.books.meta)
         _read_array(fd, path, _entry(path, entries, "meta", meta), meta)
-        sections = {s.name: s for s in state.restore(meta)}
+        sections = {s.name: s for s in state.restore(meta, spare)}
         crcs = np.zeros(int(entries[_CRCS]["rows"]) if _CRCS in entries else 0, np.int64)
         present = []
         for name, row in entries.items():

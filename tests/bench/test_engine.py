@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench import engine as subject
+from bench._engine_flows import simulated_flow
 from bench._engine_rivals import decimal_rival, same_sizes
 from bench.harness import Budget
 from engine.core.apply import Machine
@@ -42,7 +43,7 @@ def test_runs_and_checks_its_answer(where: str, monkeypatch: pytest.MonkeyPatch,
 
 
 def test_simulated_fills_are_contiguous_and_only_fills() -> None:
-    flow = subject.simulated_flow()
+    flow = simulated_flow()
     parts = list(flow.fills(5_000))
     fills = np.concatenate(parts)
     assert len(fills) == 5_000
@@ -52,7 +53,7 @@ def test_simulated_fills_are_contiguous_and_only_fills() -> None:
 
 
 def test_the_decimal_rival_sees_one_wrong_lot() -> None:
-    flow = subject.simulated_flow()
+    flow = simulated_flow()
     parts = [flow.genesis, *flow.fills(3_000)]
     machine = Machine()
     for part in parts:

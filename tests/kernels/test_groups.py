@@ -206,6 +206,40 @@ def test_frames_in_order_of_another_chain_are_broken() -> None:
     assert scan([slots[0], slots[2], slots[1]])[0] == (0, 0, CHAIN, BROKEN)
 
 
+@given(st.lists(st.integers(0, 3), max_size=5))
+def test_the_last_of_several_groups_is_left_out(counts: list[int]) -> None:
+    """Groups without frames are none: what lies before the last group that has some is read as if it ended there."""
+    book = journal(counts)
+    told = run(groups.without_last, words_of(book.slots), len(book.slots), sum(counts), CHAIN, book.chain)
+    full = [k for k, count in enumerate(counts) if count]
+    if len(full) < 2:
+        assert told == (len(book.slots), sum(counts), book.chain)
+    else:
+        before = journal(counts[: full[-1]])
+        assert told == (len(before.slots), sum(counts[: full[-1]]), before.chain)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "known"),
+    [
+        ("template", int(Template.FILL), True),
+        ("template", int(Template.UPGRADE), True),
+        ("template", int(Template.UPGRADE) + 1, False),
+        ("template", 0, False),
+        ("template", 0xFFFF, False),
+        ("version", 2, False),
+        ("version", 0x8001, False),
+    ],
+)
+def test_the_first_frame_that_is_not_known(field: str, value: int, known: bool) -> None:
+    frames = f.new_frames(Template.FILL, 5, source=Source.MATCHING)
+    frames[field][3] = value
+    words = crc32c.words_of(frames)
+    assert run(groups.first_unknown, words, 1, 5) == (5 if known else 3)
+    assert run(groups.first_unknown, words, 4, 5) == 5
+    assert run(groups.first_unknown, words, 1, 3) == 3
+
+
 def test_the_highest_durable_position_of_intact_headers() -> None:
     slots = journal([1, 2, 1], 10).slots
     words = words_of(slots)

@@ -111,3 +111,15 @@ def test_an_array_of_another_type_is_refused(narrow: NDArray[np.int64] | None) -
         narrow.flags.writeable = False
     with pytest.raises(ValueError, match="tuple 1"):
         Parcel(*_like()).put(1, second._replace(narrow=narrow))
+
+
+def test_two_tuples_in_turns_are_each_found_again() -> None:
+    parcel = Parcel(*_like())
+    pairs = [pair_of(rows, WIDTH, seed=rows) for rows in (3, 5, 2)]
+    parcel.put(1, pairs[0][1])
+    for k in (0, 1, 0, 1, 2, 1, 2, 0):
+        first, second = pairs[k]
+        parcel.put(0, first, in_turns=True)
+        parcel.put(1, second)
+        expected = plainly(first, second, 2)
+        assert sum_of(parcel.words, 2) == expected
