@@ -239,9 +239,21 @@ def execute(arguments: Sequence[str], table: Sequence[Entry] = TABLE) -> int:
     return result if isinstance(result, int) else 0
 
 
+def is_process(arguments: Sequence[str], table: Sequence[Entry] = TABLE) -> bool:
+    """Whether a command line starts one of the processes of a group."""
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return any(entry.process and entry.name == name for entry in table)
+
+
 def main() -> NoReturn:
     """Entry point of `./godark` and `python -m engine.app`."""
     status = execute(sys.argv[1:])
+    if is_process(sys.argv[1:]):
+        # It has closed what it had open. To take the interpreter apart would cost every process of a group a
+        # tenth of a second of CPU, all at the same moment, and a busy machine more than a stop may last.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     if status == EXIT_BROKEN_PIPE:
         # Whoever read our output is gone; without this the interpreter's own flush at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
