@@ -218,6 +218,27 @@ def test_a_child_that_ends_or_stays_silent_is_not_ready(tmp_path: Path) -> None:
     assert "/no/such/program: No such file" in (tmp_path / "missing.log").read_text()
 
 
+def test_a_child_that_says_it_waits_is_given_time_and_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    waiter = (
+        "import os, time\nfor _ in range(6):\n"
+        " os.write(int(os.environ['GODARK_READY_FD']), b'{\"waiting\":\"no room\"}\\n'); time.sleep(0.3)\n"
+        + SLEEPER
+    )
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        began_s = time.monotonic()
+        ready = await group.start(_spec("waiter", waiter, timeout_s=1.0))
+        assert time.monotonic() - began_s > 1.5 and ready["pid"] == group.pid("waiter")
+        await group.stop()
+
+    _run(main())
+    told = capfd.readouterr()
+    assert (told.out + told.err).count("process_waiting") == 1
+
+
 def test_a_child_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(subject, "BACKOFF_MAX_S", 0.01)
 
