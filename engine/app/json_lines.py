@@ -21,7 +21,7 @@ NAMES = ("matching", "clock", "feeds", "risk", "relayer", "chain", "api", "admin
 
 @click.command(
     help="Talk to a running engine in lines of JSON: one object a line in, acks, refusals, faults and outputs out."
-    " Reads stdin unless --listen is given; the README lists the lines."
+    " Reads stdin unless --listen is given; engine/gateway/README.md lists the lines."
 )
 @click.option(
     "--source", "names", multiple=True, type=click.Choice(NAMES), help="Whose frames; repeatable. [matching]"
