@@ -122,7 +122,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self._table and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.6)
             hint = f"did you mean '{near[0]}'?" if near else "see godark --help"
             raise UsageError(f"no command '{name}'; {hint}")
         return super().resolve_command(ctx, args)

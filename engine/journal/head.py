@@ -78,7 +78,10 @@ class HeadPage:
         try:
             fd = os.open(path, flags, 0o600)
         except FileNotFoundError as error:
-            raise JournalError(f"{path}: no engine has run here yet", path=str(path)) from error
+            raise JournalError(
+                f"{path}: no engine has run here yet; name the directory of one with --data-dir",
+                path=str(path),
+            ) from error
         except OSError as error:
             raise _unusable(path, error) from error
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import orjson
 from click.testing import CliRunner
 
 from engine.app.metrics import command, measured
+from engine.common.processes import start_ticks
 from engine.journal.head import ACK_US, SYNC_US, HeadPage, slot
 
 
@@ -39,6 +41,18 @@ def test_the_command_prints_them_and_leaves_the_page_alone(tmp_path: Path) -> No
     table = CliRunner().invoke(command, ["--data-dir", str(tmp_path)])
     assert table.exit_code == 0 and "ack_p99_us" in table.stdout and "1,024" in table.stdout
     assert (tmp_path / "journal" / "head").read_bytes() == before
+
+
+def test_an_engine_that_has_ended_is_told_from_one_that_runs(tmp_path: Path) -> None:
+    head = page_in(tmp_path)
+    assert measured(head, 0)["running"] is False
+    head.words[slot("pid")], head.words[slot("pid_started")] = os.getpid(), start_ticks(os.getpid())
+    assert measured(head, 0)["running"] is True and measured(head, 0)["pid"] == os.getpid()
+    head.words[slot("pid_started")] -= 1
+    assert (
+        "running                          no"
+        in CliRunner().invoke(command, ["--data-dir", str(tmp_path)]).stdout
+    )
 
 
 def test_no_engine_has_run_here(tmp_path: Path) -> None:
