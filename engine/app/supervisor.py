@@ -275,11 +275,14 @@ class Supervisor:
                 raise ProcessFailed(message, name=child.name)
             await asyncio.sleep(min(BACKOFF_FIRST_S * 2 ** len(times_s), BACKOFF_MAX_S))
             times_s.append(loop.time())
+            name = child.name
             try:
                 ready = await self._launch(child)
             except ProcessFailed as error:
                 get_logger().warning("restart_failed", name=child.name, reason=error.line())
                 continue
+            if child.name != name:
+                return  # an heir that got its name while it started: that was told and counted then
             child.restarted += 1
             get_logger().info("process_restarted", name=child.name, restarts=child.restarted)
             if self._on_restart is not None:

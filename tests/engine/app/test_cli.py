@@ -16,7 +16,7 @@ import click
 import orjson
 import pytest
 
-from engine.app.cli import ROOT, TABLE, Entry, execute, is_process
+from engine.app.cli import ROOT, TABLE, Entry, ends_by_itself, execute
 from engine.common.errors import InvariantBroken, JournalLocked
 from tests.patience import within
 
@@ -222,11 +222,25 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "process"),
-    [("engine --data-dir demo", True), ("--debug keeper", True), ("demo --seconds 3", False), ("", False)],
+    ("line", "slowly"),
+    [("engine --data-dir bench", False), ("--debug bench", True), ("demo --seconds 3", False), ("", False)],
 )
-def test_what_is_a_process_of_a_group(line: str, process: bool) -> None:
-    assert is_process(line.split()) is process
+def test_what_is_left_to_the_interpreters_end(line: str, slowly: bool) -> None:
+    assert ends_by_itself(line.split()) is slowly
+
+
+def test_output_that_finds_no_room_is_told_in_one_line() -> None:
+    command = [sys.executable, "-m", "engine.app", "schema"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+        )
+    assert done.returncode == 74
+    assert done.stderr == b"godark: cannot write the output: No space left on device\n"
 
 
 def test_a_process_that_was_told_to_end_is_gone_at_once(tmp_path: Path) -> None:
