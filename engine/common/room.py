@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,7 +34,7 @@ async def serve_while_full(
         except (StoreFull, JournalFull) as error:
             reason = error.line()
         get_logger().error("disk_full", reason=reason, action="waiting for room")
-        tries = 0
+        began_s, tries = time.monotonic(), 0
         while not stop.is_set() and not has_room(directory):
             if tries % _TOLD_EVERY == 0:
                 notify_waiting(reason)
@@ -41,6 +42,8 @@ async def serve_while_full(
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE_S):
                     await stop.wait()
+        # The line before may have been lost, if the log is on that disk.
+        get_logger().info("disk_has_room", waited_s=round(time.monotonic() - began_s, 1))
 
 
 def has_room(directory: Path, size: int = _TRIED_BYTES) -> bool:

@@ -102,10 +102,13 @@ def open_epoch(settings: Settings, machine: Machine, gate: Gate, tail: Tail, loc
 
 def _when_there_is_room(make: Callable[[], _Made]) -> _Made:
     """What `make` returns, once it finds room on the disk. Told once in the log, and to the supervisor."""
-    told_s = -1.0
+    began_s, told_s = time.monotonic(), -1.0
     while True:
         try:
-            return make()
+            made = make()
+            if told_s >= 0:
+                get_logger().info("journal_has_room", waited_s=round(time.monotonic() - began_s, 1))
+            return made
         except JournalFull as error:
             if told_s < 0:
                 get_logger().error("journal_full", reason=error.line(), action="waiting for room")
