@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.common.errors import StoreError
+from engine.common.errors import StoreError, StoreFull
 from engine.journal.reader import Cursor
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
@@ -58,6 +58,14 @@ CREATE TABLE IF NOT EXISTS touched (
     PRIMARY KEY (account, market)
 ) STRICT, WITHOUT ROWID;
 """
+
+
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
+
+
+def _failed(what: str, error: sqlite3.Error) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", None)
+    return (StoreFull if code in _NO_ROOM else StoreError)(f"{what}: {error}")
 
 
 class Intent(NamedTuple):
@@ -124,11 +132,11 @@ class Store:
             self._db.execute("PRAGMA foreign_keys=ON")
             self._db.executescript(_SCHEMA)
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: cannot be opened as the relayer's record: {error}") from error
+            raise _failed(f"{path}: cannot be opened as the relayer's record", error) from error
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing, durable when it ends. StoreError: nothing of it was recorded."""
+        """All or nothing, durable when it ends. StoreError, StoreFull: nothing of it was recorded."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield
@@ -138,7 +146,7 @@ class Store:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                raise StoreError(f"the relayer's record cannot be written: {error}") from error
+                raise _failed("the relayer's record cannot be written", error) from error
             raise
 
     def plan(self, node: Node, payload: bytes) -> Intent:

@@ -5,6 +5,7 @@ Nothing is imported before it is needed, so that `--help` answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -17,12 +18,14 @@ from typing import Any, NoReturn, cast
 
 import click
 
-from engine.common.errors import GodarkError, UsageError
+from engine.common.errors import NO_ROOM, GodarkError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_NO_ROOM = 74
+_END_BY_THEMSELVES = frozenset({"bench", "test"})
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self._table and not name.startswith("-"):
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.6)
             hint = f"did you mean '{near[0]}'?" if near else "see godark --help"
             raise UsageError(f"no command '{name}'; {hint}")
         return super().resolve_command(ctx, args)
@@ -223,6 +226,9 @@ def _status_of(error: BaseException, debug: bool) -> int:
     if known is not None:
         _say(known.line())
         return known.exit_code
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        _say(f"cannot write{f' {error.filename}' if error.filename else ' the output'}: {error.strerror}")
+        return EXIT_NO_ROOM
     hint = "" if debug else " (--debug shows where)"
     _say(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:500]}{hint}")
     return EXIT_INTERNAL
@@ -239,10 +245,24 @@ def execute(arguments: Sequence[str], table: Sequence[Entry] = TABLE) -> int:
     return result if isinstance(result, int) else 0
 
 
+def ends_by_itself(arguments: Sequence[str]) -> bool:
+    """Whether a command leaves something to the interpreter's end: what it started ends only with that."""
+    return (
+        next((argument for argument in arguments if not argument.startswith("-")), "") in _END_BY_THEMSELVES
+    )
+
+
 def main() -> NoReturn:
     """Entry point of `./godark` and `python -m engine.app`."""
     status = execute(sys.argv[1:])
     if status == EXIT_BROKEN_PIPE:
         # Whoever read our output is gone; without this the interpreter's own flush at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(status)
+    if ends_by_itself(sys.argv[1:]):
+        sys.exit(status)
+    # Everything is closed by now. To take the interpreter apart would cost each process of a group a tenth of a
+    # second of CPU, all at the same moment, and its supervisor more: too much where a stop may last two seconds.
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # a full disk, which `execute` has told
+            stream.flush()
+    os._exit(status)

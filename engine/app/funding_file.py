@@ -66,7 +66,9 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[tuple[int, Row]]]:
         data = path.read_bytes()
         text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputFileError(str(path), f"cannot be read: {error}") from error
+        raise InputFileError(
+            str(path), f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        ) from error
     lines = csv.reader(io.StringIO(text))
     header = next(lines, [])
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -16,7 +14,6 @@ from engine.app.options import settings_options
 from engine.app.supervisor import ProcessSpec, ReadyInfo, Supervisor, python_command
 from engine.common import logs
 from engine.common.errors import ProcessFailed, SettingsError
-from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
@@ -40,7 +37,7 @@ class Group:
 
     def __init__(self, settings: Settings, *, log_dir: Path | None = None) -> None:
         self.settings = settings
-        self.supervisor = Supervisor(log_dir, on_restart=_told)
+        self.supervisor = Supervisor(log_dir)
         self._log_dir = log_dir
         self._names: list[str] = []
         self.rpc_url = ""
@@ -150,10 +147,6 @@ def _signer(path: Path) -> KeyfileSigner:
     """The relayer's key on the embedded chain: made on the first start."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     return KeyfileSigner.load(path) if path.exists() else KeyfileSigner.create(path)
-
-
-def _told(name: str, restarts: int, info: Mapping[str, Any]) -> None:
-    get_logger().warning("restarted", name=name, restarts=restarts)
 
 
 def stop_requested() -> asyncio.Event:

@@ -21,7 +21,7 @@ NAMES = ("matching", "clock", "feeds", "risk", "relayer", "chain", "api", "admin
 
 @click.command(
     help="Talk to a running engine in lines of JSON: one object a line in, acks, refusals, faults and outputs out."
-    " Reads stdin unless --listen is given; the README lists the lines."
+    " Reads stdin unless --listen is given; engine/gateway/README.md lists the lines."
 )
 @click.option(
     "--source", "names", multiple=True, type=click.Choice(NAMES), help="Whose frames; repeatable. [matching]"
@@ -31,6 +31,11 @@ NAMES = ("matching", "clock", "feeds", "risk", "relayer", "chain", "api", "admin
 )
 @click.option("--listen", metavar="ADDRESS", help="Serve 127.0.0.1:PORT or a Unix socket instead of stdin.")
 @click.option("--last-output", type=click.IntRange(0), default=0, help="Last output you have seen. [0]")
+@click.option(
+    "--example",
+    type=click.Choice(["market", "trade"]),
+    help="Print lines to begin with instead: a first market, or a first trade on it.",
+)
 @click.option("--no-outputs", is_flag=True, help="Tell no outputs, only acks and faults.")
 @settings_options
 def command(
@@ -40,7 +45,11 @@ def command(
     listen: str | None,
     last_output: int,
     no_outputs: bool,
+    example: str | None,
 ) -> None:
+    if example is not None:
+        _print_example(example)
+        return
     from engine.common.logs import configure
     from engine.gateway.json_adapter import FollowedBooks
     from engine.gateway.session import NO_OUTPUTS
@@ -58,6 +67,15 @@ def command(
             asyncio.run(_serve(engine, sources, books, after, listen))
     finally:
         books.close()
+
+
+def _print_example(name: str) -> None:
+    import orjson
+
+    from engine.app.json_example import EXAMPLES
+
+    for line in EXAMPLES[name]():
+        click.echo(orjson.dumps(line))
 
 
 async def _talk(engine: Path | str, sources: list[Source], books: FollowedBooks, last_output: int) -> None:

@@ -11,6 +11,7 @@ import click
 import orjson
 
 from engine.app.options import settings_options
+from engine.common.processes import start_ticks
 from engine.common.settings import Settings
 from engine.journal.head import ACK_US, SYNC_US, HeadPage, quantile_us
 from engine.risk.page import RiskPage
@@ -23,7 +24,8 @@ _RISK_COUNTS = ("sweeps", "checks", "units", "found", "faults", "candidates", "d
 def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:
     """Every figure of the page. Times of a group are upper bounds of their bucket, since the engine's start.
 
-    `heartbeat_ms`: its age; an engine that serves is never silent for longer than 100 ms and a group in hand.
+    `running`: whether the process that wrote the page lives. `heartbeat_ms`: its age; an engine that serves is never
+    silent for longer than 100 ms and a group in hand.
     """
     out: dict[str, Any] = {field: head.get(field) for field in _COUNTS}
     groups = max(out["groups"], 1)
@@ -31,6 +33,8 @@ def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:
     for name, first in (("ack", ACK_US), ("sync", SYNC_US)):
         buckets = head.histogram(first)
         out |= {f"{name}_p{share:g}_us": quantile_us(buckets, share / 100) for share in (50, 99, 99.9)}
+    out["pid"] = head.get("pid")
+    out["running"] = start_ticks(out["pid"]) == head.get("pid_started")
     out["heartbeat_ms"] = max(0, monotonic_ns - head.get("heartbeat_ns")) // 1_000_000
     out["clock_off_ms"] = head.get("clock_off_ns") // 1_000_000
     return out
@@ -47,6 +51,12 @@ def swept(path: Path, monotonic_ns: int) -> dict[str, Any]:
     return out
 
 
+def _text(name: str, value: int | float | bool) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value) if name == "pid" else f"{value:,}"
+
+
 @click.command("metrics", help="What the engine counts, and how long its acks and syncs take.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @settings_options
@@ -58,4 +68,4 @@ def command(as_json: bool, settings: Settings) -> None:
         click.echo(orjson.dumps(figures))
         return
     for name, value in figures.items():
-        click.echo(f"{name:<18} {value:>16,}")
+        click.echo(f"{name:<18} {_text(name, value):>16}")

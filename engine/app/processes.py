@@ -10,18 +10,26 @@ from typing import Any
 import uvloop
 
 from engine.app import warm
+from engine.common.room import serve_while_full
 from engine.common.settings import Settings
 from engine.gateway.client import EngineClient
 from engine.risk import service as risk_service
 from kernels.frames import Source
 from relayer import service
 
+_STOP_S = 0.2
+"""A turn may wait for a node that is silent. Less than the supervisor gives each one, `supervisor.STOP_SHARE_S`."""
+
 
 def run_relayer(settings: Settings) -> None:
     """The relayer process, with a client of the engine's gateway as its way back."""
 
     def serve(stop: asyncio.Event) -> Coroutine[Any, Any, None]:
-        return service.serve(settings, EngineClient(settings.engine.socket, [Source.RELAYER]), stop)
+        return serve_while_full(
+            lambda: service.serve(settings, EngineClient(settings.engine.socket, [Source.RELAYER]), stop),
+            settings.data_dir / "relayer",
+            stop,
+        )
 
     _run(serve)
 
@@ -43,7 +51,7 @@ def _run(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
 
 
 async def _until_stopped(serve: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Serve until SIGTERM or SIGINT sets the event; half a second later, end what has not ended."""
+    """Serve until SIGTERM or SIGINT sets the event; what has not ended a fifth of a second later is cancelled."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -52,7 +60,7 @@ async def _until_stopped(serve: Callable[[asyncio.Event], Coroutine[Any, Any, No
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not running.done():
-        await asyncio.wait({running}, timeout=0.5)
+        await asyncio.wait({running}, timeout=_STOP_S)
         running.cancel()
     try:
         await running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 
 from engine.common import logs
 from engine.common.settings import Settings
@@ -17,4 +18,8 @@ def run(settings: Settings) -> None:
     taken = follow(settings, functools.partial(make_room, accounts=settings.engine.reserve_accounts))
     if taken is not None:
         logs.configure(settings.logs, process="engine")
+        # Nothing is acknowledged before the server takes signals: until then they end the process, also one that
+        # waits for room on the disk.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
         serve_until_stopped(settings, open_epoch(settings, *taken))

@@ -1,8 +1,8 @@
 """Starts, watches and restarts the processes of a group, and ends them together.
 
-A child is ready when it has written its ready line (`engine.common.ready`). It dies with the supervisor, is
-out of the reach of the terminal's Ctrl-C (the supervisor alone decides), and never writes on the
-supervisor's stdout.
+A child is ready when it has written its ready line (`engine.common.ready`); one that says it waits for something
+is given time anew, and its reason is told once. A child dies with the supervisor, is out of the reach of the
+terminal's Ctrl-C (the supervisor alone decides), and never writes on the supervisor's stdout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import orjson
 from engine.app.cli import ROOT
 from engine.common.errors import ProcessFailed
 from engine.common.logs import get_logger
-from engine.common.ready import READY_BYTES_MAX, READY_FD
+from engine.common.ready import READY_BYTES_MAX, READY_FD, WAITING
 
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 2.0
@@ -213,8 +213,7 @@ class Supervisor:
         finally:
             os.close(write_fd)
         try:
-            async with asyncio.timeout(spec.ready_timeout_s):
-                line = await _read_line(read_fd)
+            line = await _ready_line(read_fd, spec)
             if not line.endswith(b"\n"):
                 raise ProcessFailed(f"process {spec.name} ended before it was ready", name=spec.name)
             child.ready = dict(orjson.loads(line))
@@ -319,11 +318,14 @@ class Supervisor:
             pause_s = min(BACKOFF_FIRST_S * 2 ** len(times_s), BACKOFF_MAX_S)
             await asyncio.sleep(SPARE_PAUSE_S if child.failing else pause_s)
             times_s.append(loop.time())
+            name = child.name
             try:
                 ready = await self._launch(child)
             except ProcessFailed as error:
                 get_logger().warning("restart_failed", name=child.name, reason=error.line())
                 continue
+            if child.name != name:
+                return  # an heir that got its name while it started: that was told and counted then
             child.restarted += 1
             get_logger().info("process_restarted", name=child.name, restarts=child.restarted)
             if self._on_restart is not None:
@@ -341,14 +343,35 @@ async def _ended(children: list[_Child], timeout_s: float) -> None:
         await asyncio.gather(*waits, return_exceptions=True)
 
 
-async def _read_line(fd: int) -> bytes:
-    """One line from a pipe, or what came before its end; closes `fd`."""
+async def _ready_line(fd: int, spec: ProcessSpec) -> bytes:
+    """The line a child says when it is ready, or what came before the end of the pipe `fd`, which is closed.
+
+    TimeoutError: neither that nor a word of what it waits for came in time.
+    """
     reader = asyncio.StreamReader(limit=READY_BYTES_MAX)
     pipe = os.fdopen(fd, "rb", buffering=0)
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), pipe
     )
+    told = ""
     try:
-        return await reader.readline()
+        while True:
+            async with asyncio.timeout(spec.ready_timeout_s):
+                line = await reader.readline()
+            reason = _waits_for(line)
+            if reason is None:
+                return line
+            if reason != told:
+                get_logger().warning("process_waiting", name=spec.name, reason=reason)
+            told = reason
     finally:
         transport.close()
+
+
+def _waits_for(line: bytes) -> str | None:
+    """What a child waits for that has written `line`; None: it is ready, or wrote something else."""
+    try:
+        said = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return str(said[WAITING]) if isinstance(said, dict) and said.keys() == {WAITING} else None

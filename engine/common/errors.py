@@ -7,7 +7,11 @@ is the one place where an error becomes an exit status and a log line.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Numbers of the system's errors that say: the disk is full, try again when there is room."""
 
 
 class GodarkError(Exception):
@@ -233,6 +237,13 @@ class StoreError(GodarkError):
 
     code = "store"
     exit_code = 3
+
+
+class StoreFull(StoreError):
+    """The disk has no room for what must be recorded; the process begins again when there is."""
+
+    code = "store_full"
+    retriable = True
 
 
 class ProofInvalid(GodarkError):

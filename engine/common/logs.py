@@ -19,6 +19,7 @@ from typing import Any, cast
 import orjson
 import structlog
 
+from engine.common.errors import NO_ROOM
 from engine.common.settings import LogSettings
 
 REDACTED = "[redacted]"
@@ -38,7 +39,7 @@ _PUBLIC_TYPES = frozenset({"Pubkey", "Signature", "Hash"})
 
 
 class StderrLogger:
-    """Writes each line to a descriptor in one call. A closed or full pipe loses the line only."""
+    """Writes each line to a descriptor in one call. A closed or full pipe, or a full disk, loses the line only."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -49,6 +50,10 @@ class StderrLogger:
             os.write(self._fd, data[:LINE_BYTES_MAX] + b"\n")
         except (BrokenPipeError, BlockingIOError):
             return
+        except OSError as error:
+            # What is logged then is that very thing; the process must live on to wait for room.
+            if error.errno not in NO_ROOM:
+                raise
 
     log = debug = info = warn = warning = error = critical = fatal = exception = msg
 

@@ -7,14 +7,16 @@ import functools
 import gc
 import signal
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import uvloop
 
+from engine.common.errors import JournalFull
 from engine.common.logs import get_logger
 from engine.common.memory import settle_memory
-from engine.common.ready import notify_ready
+from engine.common.ready import notify_ready, notify_waiting
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.follower import Follower
@@ -29,6 +31,8 @@ from kernels.admission import Gate, new_gate
 _PAGE_BYTES = 4096
 _SETTLE_S = 0.05
 """Of a start: who waits for the first ack waits for this too. A standby has all the time."""
+_ROOM_PAUSE_S, _ROOM_TOLD_S = 0.5, 10.0
+_Made = TypeVar("_Made")
 
 
 def recover(settings: Settings, machine: Machine, gate: Gate) -> Tail:
@@ -86,17 +90,41 @@ def open_engine(settings: Settings) -> Engine:
 
 
 def open_epoch(settings: Settings, machine: Machine, gate: Gate, tail: Tail, lock: JournalLock) -> Engine:
-    """An engine whose books stand at `tail`, in a new epoch and a new segment. It holds the lock from now on."""
+    """An engine whose books stand at `tail`, in a new epoch and a new segment. It holds the lock from now on.
+
+    Where the disk has no room for that it waits for some; until then nobody is listening.
+    """
     directory = settings.data_dir / "journal"
-    writer = JournalWriter(
-        directory,
-        tail,
-        segment_bytes=settings.engine.segment_bytes,
-        group_frames_max=settings.engine.group_frames_max,
-        time_ns=time.time_ns(),
-        witness=machine.witness,
+    writer = _when_there_is_room(
+        lambda: JournalWriter(
+            directory,
+            tail,
+            segment_bytes=settings.engine.segment_bytes,
+            group_frames_max=settings.engine.group_frames_max,
+            time_ns=time.time_ns(),
+            witness=machine.witness,
+        )
     )
-    return Engine(machine, gate, writer, HeadPage(directory / "head", create=True), lock)
+    head = _when_there_is_room(lambda: HeadPage(directory / "head", create=True))
+    return Engine(machine, gate, writer, head, lock)
+
+
+def _when_there_is_room(make: Callable[[], _Made]) -> _Made:
+    """What `make` returns, once it finds room on the disk. Told once in the log, and to the supervisor."""
+    began_s, told_s = time.monotonic(), -1.0
+    while True:
+        try:
+            made = make()
+            if told_s >= 0:
+                get_logger().info("journal_has_room", waited_s=round(time.monotonic() - began_s, 1))
+            return made
+        except JournalFull as error:
+            if told_s < 0:
+                get_logger().error("journal_full", reason=error.line(), action="waiting for room")
+            if time.monotonic() - told_s > _ROOM_TOLD_S:
+                told_s = time.monotonic()
+                notify_waiting(error.line())
+            time.sleep(_ROOM_PAUSE_S)
 
 
 def run(settings: Settings) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
+import stat
 import time
 from typing import Any, cast
 
@@ -294,16 +296,33 @@ class Listeners:
             os.unlink(self._socket_path)
 
 
+def _free(path: str) -> None:
+    """Remove the socket that an engine which is gone left at `path`. SettingsError: something else is there."""
+    if not os.path.lexists(path):
+        return
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
+        raise SettingsError(
+            f"engine.socket: {path} is there and no socket; move it away or name another path"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        refused = probe.connect_ex(path)
+    if refused not in (errno.ECONNREFUSED, errno.ENOENT):
+        raise SettingsError(f"engine.socket: another process listens on {path}; stop it or name another path")
+    os.unlink(path)
+
+
 async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) -> Listeners:
     """Listen on the Unix socket (mode 0600) and, if asked, on TCP; start the clock if it is ours."""
     loop = asyncio.get_running_loop()
     hub = Hub(engine, stop, settings.engine.ring_frames)
     path = str(settings.engine.socket)
-    if os.path.exists(path):
-        os.unlink(path)
+    _free(path)
     mask = os.umask(0o177)
     try:
         servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(lambda: Connection(hub), path)]
+    except OSError as error:
+        raise SettingsError(f"engine.socket: cannot listen on {path}: {error.strerror or error}") from error
     finally:
         os.umask(mask)
     if settings.engine.tcp is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.common.errors import JournalError
+from engine.common.errors import NO_ROOM, JournalError, JournalFull
 
 MAGIC = 0x4B524144_4F47_0001
 PAGE_BYTES = 4096
@@ -63,7 +63,8 @@ ACK_US, SYNC_US = slot("ack_us_0"), slot("sync_us_0")
 
 
 def _unusable(path: Path, error: OSError) -> JournalError:
-    return JournalError(f"{path}: cannot be used: {error.strerror}", path=str(path))
+    kind = JournalFull if error.errno in NO_ROOM else JournalError
+    return kind(f"{path}: cannot be used: {error.strerror}", path=str(path))
 
 
 class HeadPage:
@@ -77,7 +78,10 @@ class HeadPage:
         try:
             fd = os.open(path, flags, 0o600)
         except FileNotFoundError as error:
-            raise JournalError(f"{path}: no engine has run here yet", path=str(path)) from error
+            raise JournalError(
+                f"{path}: no engine has run here yet; name the directory of one with --data-dir",
+                path=str(path),
+            ) from error
         except OSError as error:
             raise _unusable(path, error) from error
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -31,11 +32,15 @@ def top_up(
     disk fails. pause: between slices, see `write_zeros`; the first one of none is made without.
     """
     spare = directory / SPARE_DIR
-    spare.mkdir(parents=True, exist_ok=True, mode=0o700)
-    ready = sorted(p for p in spare.glob("*.ready") if p.stat().st_size == segment_bytes)
+    try:
+        spare.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise disk_error(f"{spare}: cannot be made", error) from error
+    sizes = _sizes(spare)
+    ready = sum(size == segment_bytes for size in sizes.values())
     made = 0
-    number = 1 + max((int(p.stem) for p in spare.glob("*.ready")), default=0)
-    while len(ready) + made < ahead:
+    number = 1 + max((int(p.stem) for p in sizes), default=0)
+    while ready + made < ahead:
         part = spare / f"{number:016d}.part"
         if not write_zeros(part, segment_bytes, pause if ready or made else None):
             break
@@ -47,6 +52,15 @@ def top_up(
         made += 1
         number += 1
     return made
+
+
+def _sizes(spare: Path) -> dict[Path, int]:
+    """Every spare segment and its size; one that the engine takes meanwhile is none any more."""
+    sizes = {}
+    for path in spare.glob("*.ready"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes[path] = path.stat().st_size
+    return sizes
 
 
 def run(settings: Settings) -> None:

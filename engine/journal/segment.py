@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import itertools
 import os
 import re
@@ -19,14 +18,13 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.common.errors import JournalError, JournalFull, SyncFailed
+from engine.common.errors import NO_ROOM, JournalError, JournalFull, SyncFailed
 from kernels import frames as f
 from kernels.crc32c import words_of
 from kernels.frames import FRAME_BYTES, Source, Template
 from kernels.groups import close_group
 
 _NAME = re.compile(r"(\d{8})-(\d{16})\.seg")
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _ZERO_CHUNK = bytes(1 << 20)
 _SMALL_SLICE = 1 << 18
 
@@ -123,7 +121,7 @@ def disk_error(what: str, error: OSError) -> JournalError:
     """What a failed call on a file of the journal means, to be raised: JournalFull where there was no room,
     else SyncFailed: such a disk is not to be relied on, and the process ends.
     """
-    if error.errno in _NO_ROOM:
+    if error.errno in NO_ROOM:
         return JournalFull(f"{what}: {error.strerror}")
     return SyncFailed(f"{what}: {error.strerror}; the process ends")
 

@@ -44,6 +44,8 @@ class RiskPage:
         fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
         try:
             if os.fstat(fd).st_size != PAGE_BYTES:
+                # Written, not reserved: storing into a hole on a full disk would end the process by a signal.
+                os.pwrite(fd, bytes(PAGE_BYTES), 0)
                 os.ftruncate(fd, PAGE_BYTES)
             self._map = mmap.mmap(fd, PAGE_BYTES)
         finally:

@@ -8,7 +8,8 @@ only, so whom a sweep marks is the same at every moment.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,8 @@ class Rooms:
         self.touched = touched.new_touched(
             slots, accounts, max(LISTED_LEAST, max(slots, accounts) // LISTED_SHARE)
         )
-        for new, old in zip(self.touched, before, strict=True):
+        pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]] = zip(self.touched, before, strict=True)
+        for new, old in pairs:
             new[: len(old)] = old
         return True
 

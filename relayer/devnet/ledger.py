@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from engine.common.errors import StoreError, SyncFailed
+from engine.common.errors import NO_ROOM, StoreError, StoreFull, SyncFailed
 
 TRANSACTION: Final = 1
 HORIZON: Final = 2
@@ -93,16 +93,19 @@ class Ledger:
         return cls(path, descriptor, seed, end)
 
     def append(self, kind: int, slot: int, body: bytes) -> int:
-        """Append one record and return its offset. Raises StoreError where it cannot be written whole."""
+        """Append one record and return its offset. Raises StoreError (StoreFull) where it cannot be written whole."""
         tail = _TAIL.pack(kind, slot) + body
         record = _RECORD.pack(len(body), zlib.crc32(tail)) + tail
         offset = self.written
         try:
             count = os.pwrite(self._descriptor, record, offset)
         except OSError as error:
-            raise StoreError(f"{self._path}: cannot write the ledger: {error.strerror}") from error
+            full = error.errno in NO_ROOM
+            raise (StoreFull if full else StoreError)(
+                f"{self._path}: cannot write the ledger: {error.strerror}"
+            ) from error
         if count != len(record):
-            raise StoreError(f"{self._path}: cannot write the ledger: the disk is full")
+            raise StoreFull(f"{self._path}: cannot write the ledger: no space left on device")
         self.written = offset + count
         return offset
 

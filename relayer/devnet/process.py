@@ -12,6 +12,7 @@ import uvloop
 
 from engine.common.errors import SettingsError
 from engine.common.ready import notify_ready
+from engine.common.room import serve_while_full
 from relayer.devnet.faults import Faults
 from relayer.devnet.node import Node
 from relayer.devnet.server import Server
@@ -47,13 +48,19 @@ def run(settings: Settings) -> None:
     by RPC only where GODARK_DEVNET_FAULTS=1 is in the environment.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings.devnet))
+        runner.run(_serve_until_stopped(settings.devnet))
 
 
-async def _serve(settings: DevnetSettings) -> None:
-    # Re-executing the ledger may take seconds, in which a signal ends the process as usual.
-    node = Node.open(settings.data_dir, on_demand=settings.slot_ms == 0)
+async def _serve_until_stopped(settings: DevnetSettings) -> None:
     stopped = asyncio.Event()
+    await serve_while_full(lambda: _serve(settings, stopped), settings.data_dir, stopped)
+
+
+async def _serve(settings: DevnetSettings, stopped: asyncio.Event) -> None:
+    # Re-executing the ledger may take seconds, in which a signal ends the process as usual.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().remove_signal_handler(number)
+    node = Node.open(settings.data_dir, on_demand=settings.slot_ms == 0)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     server = Server(node, Faults(), control=os.environ.get(FAULTS_ENVIRONMENT) == "1")

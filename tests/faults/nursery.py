@@ -52,11 +52,18 @@ class Child(NamedTuple):
     log: Path
 
     def ready(self, timeout_s: float = PATIENCE_S) -> dict[str, Any] | None:
-        """What it says when it serves; None if it ended before. TimeoutError."""
+        """What it says when it serves or, first, that it waits for something; None if it ended. TimeoutError."""
         if not select.select([self.ready_fd], [], [], timeout_s)[0]:
             raise TimeoutError(f"neither ready nor ended: {self.said()}")
         line = os.read(self.ready_fd, 4096)
         return orjson.loads(line) if line else None
+
+    def serves(self) -> bool:
+        """Wait until it serves, however long it waits for something itself; False if it ended. TimeoutError."""
+        said = self.ready()
+        while said is not None and "waiting" in said:
+            said = self.ready()
+        return said is not None
 
     def kill(self) -> None:
         """kill -9, unless it has ended."""

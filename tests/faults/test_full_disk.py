@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,23 +93,23 @@ def test_a_full_disk_refuses_serves_and_goes_on(nursery: Nursery, little: Path) 
         harness.check_end(driver, judge)
 
 
-def test_a_start_without_room_says_so_and_a_later_one_goes_on(nursery: Nursery, little: Path) -> None:
+@pytest.mark.parametrize("bytes_left", [SEGMENT_BYTES // 2, SEGMENT_BYTES], ids=["segment", "head page"])
+def test_a_start_without_room_says_so_once_waits_and_goes_on(
+    nursery: Nursery, little: Path, bytes_left: int
+) -> None:
+    """Also where the segment just fits and the page does not: storing into it must not end in a signal."""
     settings, judge = harness.small(little / "data"), Judge(FRAMES)
-    ballast = _ballast(little, SEGMENT_BYTES // 2)
-    refused = nursery.start(settings)
-    assert refused.ready() is None and refused.wait() == 3
-    assert refused.said().startswith("godark: ") and "No space left" in refused.said()
-    assert refused.said().count("\n") == 1
+    ballast = _ballast(little, bytes_left)
+    engine = nursery.start(settings)
+    told = engine.ready()
+    assert told is not None and "No space left" in told["waiting"]
+    time.sleep(1.2)
+    assert not engine.ended() and engine.said().count("journal_full") == 1, "told once, not with every try"
     ballast.unlink()
+    assert engine.serves(), engine.said()
     driver = Driver(settings.engine.socket, FRAMES)
-    harness.finish(nursery, settings, driver, judge).stop()
+    driver.connect()
+    driver.run()
+    harness.check_end(driver, judge)
     driver.close()
-
-
-def test_no_room_for_the_head_page_is_no_crash(nursery: Nursery, little: Path) -> None:
-    """The segment just fits, the page does not: storing into it must not end in a signal."""
-    settings = harness.small(little / "data")
-    _ballast(little, SEGMENT_BYTES)
-    refused = nursery.start(settings)
-    assert refused.ready() is None and refused.wait() == 3, refused.said()
-    assert "No space left" in refused.said() and refused.said().splitlines()[-1].startswith("godark: ")
+    engine.stop()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.common.errors import StoreError
+from engine.common.errors import StoreError, StoreFull
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
 from relayer.store import Intent, Signature, Store, StoreLock
@@ -167,3 +167,12 @@ def test_a_killed_process_loses_nothing_it_had_told(tmp_path: Path, after: int) 
             assert store.plan(Node(n), b"memo %d" % n).slot == n
         assert [s.signature for s in store.signatures(Node(n))] == [f"s{n}"]
     store.close()
+
+
+def test_no_room_is_told_from_other_errors_and_records_nothing(store: Store) -> None:
+    pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+    store._db.execute(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(StoreFull, match="full"), store.transaction():
+        for chunk in range(200):
+            store.plan(Node(1, chunk), bytes(1000))
+    assert store.counts() == {}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import click
 import orjson
 import pytest
 
-from engine.app.cli import ROOT, TABLE, Entry, execute
+from engine.app.cli import ROOT, TABLE, Entry, ends_by_itself, execute
 from engine.common.errors import InvariantBroken, JournalLocked
 from tests.patience import within
 
@@ -219,3 +220,49 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path: Path) -> None:
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=10)
     assert (child.returncode, err.strip()) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("line", "slowly"),
+    [("engine --data-dir bench", False), ("--debug bench", True), ("demo --seconds 3", False), ("", False)],
+)
+def test_what_is_left_to_the_interpreters_end(line: str, slowly: bool) -> None:
+    assert ends_by_itself(line.split()) is slowly
+
+
+def test_output_that_finds_no_room_is_told_in_one_line() -> None:
+    command = [sys.executable, "-m", "engine.app", "schema"]
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=30,
+        )
+    assert done.returncode == 74
+    assert done.stderr == b"godark: cannot write the output: No space left on device\n"
+
+
+def test_a_process_that_was_told_to_end_is_gone_at_once(tmp_path: Path) -> None:
+    """To take the interpreter apart would cost a tenth of a second of CPU: that is what is measured here."""
+    read_fd, write_fd = os.pipe()
+    env = os.environ | {"PYTHONPATH": str(ROOT), "GODARK_READY_FD": str(write_fd)}
+    command = [sys.executable, "-m", "engine.app", "keeper", "--set", "engine.segment_bytes=65536"]
+    keeper = subprocess.Popen(command, env=env, pass_fds=[write_fd], cwd=tmp_path)
+    os.close(write_fd)
+    try:
+        assert os.read(read_fd, 4096)
+        while len(list(tmp_path.glob("data/journal/ahead/*.ready"))) < 2:
+            time.sleep(0.01)
+        spent = Path(f"/proc/{keeper.pid}/stat")
+        before = sum(map(int, spent.read_text().rpartition(")")[2].split()[11:13]))
+        keeper.send_signal(signal.SIGTERM)
+        _, status, usage = os.wait4(keeper.pid, 0)
+        keeper.returncode = os.waitstatus_to_exitcode(status)
+        assert keeper.returncode == 0
+        assert usage.ru_utime + usage.ru_stime - before / os.sysconf("SC_CLK_TCK") < 0.06
+    finally:
+        keeper.kill()
+        keeper.wait()
+        os.close(read_fd)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import orjson
 from click.testing import CliRunner
 
 from engine.app.metrics import command, measured, swept
+from engine.common.processes import start_ticks
 from engine.journal.head import ACK_US, SYNC_US, HeadPage, slot
 from engine.risk.page import RiskPage
 
@@ -49,6 +51,18 @@ def test_of_risk_it_says_when_it_last_swept(tmp_path: Path) -> None:
     figures = swept(tmp_path / "page", 65_000_000_000)
     assert (figures["risk_sweeps"], figures["risk_sweep_max_us"]) == (7, 3_000)
     assert figures["risk_heartbeat_ms"] == 60_000, "nothing is being liquidated"
+
+
+def test_an_engine_that_has_ended_is_told_from_one_that_runs(tmp_path: Path) -> None:
+    head = page_in(tmp_path)
+    assert measured(head, 0)["running"] is False
+    head.words[slot("pid")], head.words[slot("pid_started")] = os.getpid(), start_ticks(os.getpid())
+    assert measured(head, 0)["running"] is True and measured(head, 0)["pid"] == os.getpid()
+    head.words[slot("pid_started")] -= 1
+    assert (
+        "running                          no"
+        in CliRunner().invoke(command, ["--data-dir", str(tmp_path)]).stdout
+    )
 
 
 def test_no_engine_has_run_here(tmp_path: Path) -> None:

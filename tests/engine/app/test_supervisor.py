@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -134,6 +135,36 @@ def test_an_heir_takes_the_name_and_a_new_heir_is_started(tmp_path: Path) -> Non
     assert seen == [("engine", 1), ("standby", 1), ("engine", 2), ("standby", 2), ("standby", 3)]
 
 
+def test_an_heir_that_is_not_ready_yet_inherits_too_and_is_counted_once(tmp_path: Path) -> None:
+    slow = (
+        "import os, sys, time\ntime.sleep(0.6 * os.path.exists(sys.argv[2]))\nopen(sys.argv[2], 'w')\n"
+        + SLEEPER
+    )
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        await group.start(_spec("engine", SLEEPER))
+        await group.start(_spec("standby", slow, "1", str(tmp_path / "second")))
+        group.inherit("engine", "standby")
+        first = group.pid("standby")
+        os.kill(first, signal.SIGKILL)
+        while True:
+            await asyncio.sleep(0.01)
+            with contextlib.suppress(ProcessFailed):
+                if group.pid("standby") != first:
+                    break
+        second = group.pid("standby")
+        os.kill(group.pid("engine"), signal.SIGKILL)
+        while group.restarts("standby") < 1:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.7)
+        assert group.pid("engine") == second
+        assert (group.restarts("engine"), group.restarts("standby")) == (1, 1)
+        await group.stop()
+
+    _run(main())
+
+
 def test_without_a_living_heir_the_process_itself_is_started_again(tmp_path: Path) -> None:
     async def main() -> None:
         group = Supervisor(tmp_path)
@@ -217,6 +248,27 @@ def test_a_child_that_ends_or_stays_silent_is_not_ready(tmp_path: Path) -> None:
 
     _run(main())
     assert "/no/such/program: No such file" in (tmp_path / "missing.log").read_text()
+
+
+def test_a_child_that_says_it_waits_is_given_time_and_told_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    waiter = (
+        "import os, time\nfor _ in range(6):\n"
+        " os.write(int(os.environ['GODARK_READY_FD']), b'{\"waiting\":\"no room\"}\\n'); time.sleep(0.3)\n"
+        + SLEEPER
+    )
+
+    async def main() -> None:
+        group = Supervisor(tmp_path)
+        began_s = time.monotonic()
+        ready = await group.start(_spec("waiter", waiter, timeout_s=1.0))
+        assert time.monotonic() - began_s > 1.5 and ready["pid"] == group.pid("waiter")
+        await group.stop()
+
+    _run(main())
+    told = capfd.readouterr()
+    assert (told.out + told.err).count("process_waiting") == 1
 
 
 def test_a_child_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -124,3 +124,14 @@ def test_stdout_stays_clean_in_a_process_of_its_own() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=env, timeout=30, check=True)
     assert done.stdout == b""
     assert orjson.loads(done.stderr)["event"] == "hello"
+
+
+def test_a_full_disk_loses_the_line_and_nothing_else() -> None:
+    with open("/dev/full", "wb", buffering=0) as full:
+        StderrLogger(full.fileno()).msg("journal_full")
+    closed = os.open("/dev/null", os.O_RDONLY)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            StderrLogger(closed).msg("lost")
+    finally:
+        os.close(closed)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from engine.common.ready import READY_FD, notify_ready
+from engine.common.ready import READY_BYTES_MAX, READY_FD, notify_ready, notify_waiting
 
 
 def test_one_json_line_then_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +32,16 @@ def test_a_line_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         notify_ready({"x": "y" * 5000})
     os.close(read_fd)
     os.close(write_fd)
+
+
+def test_waiting_is_told_until_it_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_fd, write_fd = os.pipe()
+    monkeypatch.setenv(READY_FD, str(write_fd))
+    notify_waiting("no room")
+    notify_waiting("x" * 2 * READY_BYTES_MAX)
+    notify_ready({"port": 1})
+    notify_waiting("too late")
+    with os.fdopen(read_fd, "rb") as pipe:
+        lines = pipe.readlines()
+    assert lines[0] == b'{"waiting":"no room"}\n' and lines[2:] == [b'{"port":1}\n']
+    assert len(lines[1]) < READY_BYTES_MAX

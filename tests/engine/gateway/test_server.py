@@ -385,6 +385,40 @@ def test_a_tcp_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
         run(main)
 
 
+def test_what_lies_at_the_sockets_path_is_removed_only_if_it_is_a_dead_socket(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    path = settings.engine.socket
+
+    async def refused(why: str) -> None:
+        with pytest.raises(SettingsError, match=why):
+            async with running(settings):
+                raise AssertionError("the path was free")
+
+    async def main() -> None:
+        path.write_text("kept")
+        await refused("no socket")
+        assert path.read_text() == "kept"
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen(1)
+            await refused("another process listens")
+        async with running(settings):
+            peer = await Peer.connect(settings)
+            peer.close()
+
+    run(main)
+
+
+def test_a_socket_in_no_directory_is_told_in_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(SettingsError, match=r"engine\.socket: cannot listen on .*No such file"):
+            async with running(settings_for(tmp_path, socket=tmp_path / "missing" / "engine.sock")):
+                raise AssertionError("there is no such directory")
+
+    run(main)
+
+
 def test_the_clock_opens_then_ticks_whole_seconds_and_waits_when_set_back(tmp_path: Path) -> None:
     engine = open_engine(settings_for(tmp_path))
     kinds = []
