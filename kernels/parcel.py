@@ -122,6 +122,21 @@ def _load_array(context: Any, builder: Any, handle: Any, pointer: Any, attribute
     return _emit_array(context, builder, handle.kind.types[place], handle.rows[place], *words)
 
 
+def _same(arrays: Any) -> Any:
+    return arrays
+
+
+@primitive(_same)
+def spread(typingctx, handle):  # type: ignore[no-untyped-def]
+    """The named tuple of arrays that a handle stands for, loaded at once: for a loop in which every load counts."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        arrays = [_load_array(context, builder, handle, args[0], name) for name in handle.kind.fields]
+        return context.make_tuple(builder, handle.kind, arrays)
+
+    return handle.kind(handle), codegen
+
+
 def _emit_array(
     context: Any, builder: Any, kind: Any, row: tuple[int, ...], address: Any, length: Any
 ) -> Any:

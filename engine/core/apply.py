@@ -26,7 +26,7 @@ from engine.core.views import Scratch, Views, new_scratch, views_of
 from kernels import frames as f
 from kernels.crc32c import crc_row, crc_word
 from kernels.jit import kernel, passage
-from kernels.parcel import Arrays, Parcel, unpacker
+from kernels.parcel import Arrays, Parcel, spread, unpacker
 from kernels.types import Record, Words, wide
 
 _T = f.Template
@@ -126,10 +126,11 @@ def apply_frames(parcel: Words, start: int, stop: int, origin: int, n_legs: int)
     parcel: words of a `new_parcel`.
     """
     books, views, scratch = unpack(parcel)
-    meta = books.meta[0]
+    near_books, near_views, near_scratch = spread(books), spread(views), spread(scratch)
+    meta = near_books.meta[0]
     i = start
     while i < stop:
-        i, n_legs = book_run(books, views, scratch, i, stop, origin, n_legs)
+        i, n_legs = book_run(near_books, near_views, near_scratch, i, stop, origin, n_legs)
         if i == stop:
             break
         head = views.frame[i]

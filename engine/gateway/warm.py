@@ -87,7 +87,8 @@ def parts_of_fold() -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     They are the very types that `apply_frames` hands on: compiled before it, it finds them (tests/engine/app/
     test_warm.py).
     """
-    books, views, scratch = map(handle_of, (State().books, views_of(np.zeros(1, FRAME)), new_scratch(1)))
+    arrays = State().books, views_of(np.zeros(1, FRAME)), new_scratch(1)
+    books, _, scratch = map(handle_of, arrays)
     one = np.int64(0)
 
     def frame(template: Template) -> Any:
@@ -97,7 +98,7 @@ def parts_of_fold() -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (apply_candidate, (books, frame(Template.CANDIDATE), scratch, one)),
         (apply_fill, (books, frame(Template.FILL), scratch, one)),
         (apply_tick, (books, frame(Template.TICK))),
-        (book_run, (books, views, scratch, one, one, one, one)),
+        (book_run, (*arrays, one, one, one, one)),
         (apply_setting, (books, frame(Template.SETTING), scratch, one)),
         (apply_transfer, (books, frame(Template.TRANSFER), scratch, one)),
         (apply_correction, (books, frame(Template.CORRECTION))),

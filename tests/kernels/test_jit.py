@@ -163,6 +163,24 @@ def test_with_the_jit_off_kernels_are_plain_functions() -> None:
     assert done.stdout.split("\n")[0] == " ".join(str(x) for x in here)
 
 
+@jit.kernel
+def shifted(a: int, by: int) -> int:
+    """Called with constants below."""
+    return a + by
+
+
+@jit.kernel
+def shifted_twice(a: int) -> int:
+    """Two constants, one form."""
+    return shifted(shifted(a, 3), 4) + shifted(a, a)
+
+
+@pytest.mark.skipif(jit.JIT_DISABLED, reason="nothing is compiled with the JIT off")
+def test_constants_are_numbers_like_others() -> None:
+    assert shifted_twice(5) == 22
+    assert len(shifted.signatures) <= 1, "not one for each constant"
+
+
 SAVING = """
 import sys
 from kernels import jit

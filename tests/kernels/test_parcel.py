@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kernels.jit import kernel
-from kernels.parcel import Arrays, Parcel, unpacker
+from kernels.parcel import Arrays, Parcel, spread, unpacker
 from kernels.types import Words, wide
 
 WIDTH = 3
@@ -59,6 +59,19 @@ def sum_of(parcel: Words, weight: int) -> int:
     return total
 
 
+@kernel
+def sum_of_spread(parcel: Words) -> int:
+    """The same numbers by arrays loaded at once, and by handles: 1 if all are equal."""
+    first, second = unpack(parcel)
+    rows, cube = spread(first).rows, spread(second).cube
+    same = 1 if len(rows) == len(first.rows) and len(cube) == len(second.cube) else 0
+    for i in range(len(rows)):
+        if rows[i]["b"] != first.rows[i]["b"] or cube[i, 1, 2] != second.cube[i, 1, 2]:
+            same = 0
+        rows[i]["b"] += 1
+    return same
+
+
 def plainly(first: First, second: Second, weight: int) -> int:
     total = 0
     rows, width = first.table.shape
@@ -93,6 +106,16 @@ def test_another_tuple_takes_the_place_of_the_one_before() -> None:
     parcel.put(1, other)
     assert parcel.words is words
     assert sum_of(words, 1) == plainly(first._replace(rows=halved(first.rows)), other, 1)
+
+
+def test_arrays_loaded_at_once_are_the_same_arrays() -> None:
+    parcel = Parcel(*_like())
+    first, second = pair_of(5, WIDTH)
+    before = first.rows["b"].copy()
+    parcel.put(0, first)
+    parcel.put(1, second)
+    assert sum_of_spread(parcel.words) == 1
+    assert (first.rows["b"] == before + 1).all(), "written through"
 
 
 def halved(rows: NDArray[np.void]) -> NDArray[np.void]:

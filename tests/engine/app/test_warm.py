@@ -107,5 +107,6 @@ def test_the_fold_asks_for_its_parts_with_the_types_that_set_up_compiled() -> No
         prepare(part, *like)
         wanted = set(part.signatures)  # type: ignore[attr-defined]
         index = part._cache._cache_file._load_index()  # type: ignore[attr-defined]
-        cached = {sig for sig, _, _ in index if isinstance(sig[0], Handle)}
-        assert cached == {sig for sig in wanted if isinstance(sig[0], Handle)}, part
+        handed = {isinstance(value, Handle) for value in like[:1]}
+        cached = {sig for sig, _, _ in index if isinstance(sig[0], Handle) in handed}
+        assert cached == {sig for sig in wanted if isinstance(sig[0], Handle) in handed}, part
