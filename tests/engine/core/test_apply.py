@@ -155,7 +155,7 @@ def test_off_the_band_is_booked_halts_and_freezes() -> None:
     [
         ({"market": 3}, Refusal.UNKNOWN_MARKET),
         ({"market": -1}, Refusal.UNKNOWN_MARKET),
-        ({"maker": 0}, Refusal.UNKNOWN_ACCOUNT),
+        ({"maker": 0}, Refusal.INSURANCE_REDUCE_ONLY),
         ({"taker": 6}, Refusal.UNKNOWN_ACCOUNT),
         ({"price": 9_999_999}, Refusal.PRICE_OFF_SCALE),
         ({"price": 9_000_000_001}, Refusal.PRICE_OFF_SCALE),
