@@ -86,6 +86,26 @@ def test_insurance_pays_while_it_lasts_and_never_more() -> None:
     assert 0 <= walk.insurance_e6 == before - sum(row["takeover_cost_e6"] for row in rows)
 
 
+@pytest.mark.parametrize("fund_e6", [10**12, 1_000 * 10**6, 0])
+def test_of_insurance_itself_what_its_fund_puts_behind_it_or_who_is_deleveraged(fund_e6: int) -> None:
+    """The long of 10 lots is insurance's; at -11 % it has lost more than its 30,000."""
+    machine = run_of_three()
+    long = next(row for row in machine.books.positions if int(row["size"]) == 10)
+    long["account"] = 0
+    machine.books.accounts[0]["free_e6"] = fund_e6
+    (row,) = [row for row in candidates(machine, -110_000) if row["account"] == 0]
+    equity, need = row["equity_e6"], row["maintenance_e6"]
+    assert (row["close_lots"], row["takeover_lots"]) == (10, None) and equity < 0
+    if fund_e6 > need - equity:
+        assert row["takeover_cost_e6"] == math.ceil(Fraction(need * 5, 4)) - equity
+        assert row["deleverage"] == []
+    else:
+        assert row["takeover_cost_e6"] == min(-equity, fund_e6)
+        assert (
+            sum(one["dcash_e6"] for one in row["deleverage"]) == int(long["cash"]) + row["takeover_cost_e6"]
+        )
+
+
 def test_part_of_a_position_is_closed_where_that_is_enough() -> None:
     """One lot less would not restore 1.25 x maintenance."""
     machine = run_of_three()
