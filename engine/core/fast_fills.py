@@ -193,9 +193,7 @@ def write_side(
     position["cash"] = side.cash
     position["cost_e6"] = side.cost_e6
     position["realised_e6"] = side.realised_e6
-    # An account's line that stays as it is need not go back to memory.
-    if side.transfer != 0:
-        books.accounts[at(account)]["free_e6"] = side.free_e6
+    books.accounts[at(account)]["free_e6"] = side.free_e6
     words = scratch.legs_flat
     k = at(8 * row)
     words[k] = ordinal

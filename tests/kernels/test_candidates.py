@@ -236,3 +236,15 @@ def test_the_other_side_by_market_and_side_with_its_score() -> None:
     # Arrays that are too short are not overrun, and the count says so.
     short = out[:, :1].copy()
     assert run(candidates.score_side, 0, -1, 6, *common, *short) == 2
+
+
+def test_what_an_account_holds_is_listed_by_market() -> None:
+    """Slots 0, 3 and 4 are account 1's and open; 1 is another's, 2 is closed, 5 lies past the markets asked for."""
+    given = [(1, 2, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 3, 0), (1, 4, 0)]
+    sizes = [1, 5, 0, -5, 7, 9]
+    rows = position_rows([(*place, Holding(size)) for place, size in zip(given, sizes, strict=True)])
+    table, held = np.full(16, slots.EMPTY, np.int64), np.full(5, -7, np.int64)
+    run(slots.index_positions, table, rows, len(rows))
+    assert run(candidates.list_held, 1, 4, table, rows, held) == 3
+    assert held.tolist() == [3, 0, 4, -7, -7]
+    assert run(candidates.list_held, 3, 4, table, rows, held) == 0

@@ -130,29 +130,20 @@ def test_a_full_list_says_so_and_forgets_to_nothing() -> None:
 
 
 def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
-    """Against the rooms of everything by ranges: two cross positions each of accounts 1..3."""
+    """Against the rooms of everything by ranges, at either anchor: two cross positions each of accounts 1..3."""
     given = [(a, m, int(1 <= a <= 3)) for m in (0, 1) for a in range(ACCOUNTS)]
     world = World(given)
     world.positions["cash"] = -(10**10) + 3 * 10**8 + np.arange(len(given)) * 10**7
     world.accounts["free_e6"] = np.arange(ACCOUNTS) * 10**7
     tiers = tier_rows(PUBLISHED)
-    rules = risk_rows([Market(6, 10**8, leverage=20)] * 2), tiers, tier_index(tiers)
-    first = np.array([0, 0, 2, 4, 6, 6, 6])
-    members = np.array([1, ACCOUNTS + 1, 2, ACCOUNTS + 2, 3, ACCOUNTS + 3])
-    whole, whole_accounts = np.zeros(len(given), np.int32), np.zeros(ACCOUNTS, np.int32)
-    run(room.anchor_positions, world.positions, 0, len(given), *rules, whole)
-    run(
-        room.anchor_accounts,
-        world.accounts,
-        0,
-        ACCOUNTS,
-        world.positions,
-        first,
-        members,
-        *rules,
-        whole_accounts,
-    )
-    assert (len({*whole.tolist()}), len({*whole_accounts.tolist()})) == (7, 4), "but for those without room"
+    rules = tiers, tier_index(tiers)
+    anchors = [risk_rows([Market(6, mark, leverage=20)] * 2) for mark in (10**8, 101 * 10**6)]
+    ranges = world.positions, np.array([0, 0, 2, 4, 6, 6, 6]), np.array([1, 7, 2, 8, 3, 9])
+    whole, whole_accounts = np.zeros((2, len(given)), np.int32), np.zeros((2, ACCOUNTS), np.int32)
+    for k, anchor in enumerate(anchors):
+        run(room.anchor_positions, world.positions, 0, len(given), anchor, *rules, whole[k])
+        run(room.anchor_accounts, world.accounts, 0, ACCOUNTS, *ranges, anchor, *rules, whole_accounts[k])
+        assert len({*whole[k].tolist()}) == 7, "cross positions have none"
 
     world.touched = touched.new_touched(len(given), ACCOUNTS, 5)
     legs = legs_of((4, 1), (1, 0), (5, 0), (4, 0), (2, 1))
@@ -161,21 +152,13 @@ def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
     assert listed == ([10, 1, 5, 4, 8], [1, 2])
     rooms, account_rooms = np.full(len(given), -7, np.int32), np.full(ACCOUNTS, -7, np.int32)
     lists = world.first, world.following, touched.new_members()
-    run(
-        touched.refresh_rooms,
-        world.touched,
-        world.positions,
-        world.accounts,
-        *lists,
-        *rules,
-        rooms,
-        account_rooms,
-    )
-    wanted = [int(whole[k]) if k in listed[0] else -7 for k in range(len(given))]
+    upto = np.array([5, 2])
+    books = world.touched, world.positions, world.accounts, *lists
+    run(touched.refresh_rooms, *books, *anchors, upto, *rules, rooms, account_rooms)
+    wanted = [int(whole[int(k >= 5)][k]) if k in listed[0] else -7 for k in range(len(given))]
     assert rooms.tolist() == wanted
-    assert account_rooms.tolist() == [
-        int(whole_accounts[a]) if a in listed[1] else -7 for a in range(ACCOUNTS)
-    ]
+    wanted = [int(whole_accounts[int(a >= 2)][a]) if a in listed[1] else -7 for a in range(ACCOUNTS)]
+    assert account_rooms.tolist() == wanted
     assert world.listed() == ([], [])
     assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
 
