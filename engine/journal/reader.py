@@ -71,7 +71,7 @@ class JournalReader:
         """
         while True:
             if self._segment is None and not self._open_next():
-                if self._unlinked() or (upto is not None and list_segments(self.directory)):
+                if upto is not None and list_segments(self.directory):
                     raise self._gone()
                 return Chunk(self._out[:0], -1)
             before = self.cursor.position
@@ -90,7 +90,10 @@ class JournalReader:
             if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
-                if upto is not None and self._unlinked():
+                if (
+                    upto is not None
+                    and list_segments(self.directory)[0].first_position > self.cursor.position
+                ):
                     raise self._gone()
                 if upto is not None and why == groups.BLANK:
                     raise self._damage()
@@ -155,11 +158,6 @@ class JournalReader:
         self.close()
         self._open(starting[-1])
         return True
-
-    def _unlinked(self) -> bool:
-        """Whether what is left of the journal begins behind the cursor."""
-        segments = list_segments(self.directory)
-        return bool(segments) and segments[0].first_position > self.cursor.position
 
     def _gone(self) -> JournalGone:
         return JournalGone(
