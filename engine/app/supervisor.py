@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -34,6 +35,9 @@ SPARE_PAUSE_S = 60.0
 STOP_KILL_AFTER_S = 1.2
 STOP_SHARE_S = 0.3  # how long one child may hold up the SIGTERM of the next
 LOG_BYTES_MAX = 64 << 20
+
+_UNKNOWN_CHILD = "Unknown child process pid"
+"""What asyncio warns of when a start is cancelled: its transport has reaped the child before its watcher could."""
 
 _WRAPPER = str(Path(__file__).with_name("die_with_parent.py"))
 
@@ -95,6 +99,10 @@ class _Child:
                 self.process.send_signal(number)
 
 
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_UNKNOWN_CHILD)
+
+
 class Supervisor:
     """Use from one event loop on the main thread: `start` in order, `wait`, then `stop`.
 
@@ -103,6 +111,7 @@ class Supervisor:
     """
 
     def __init__(self, log_dir: Path | None = None, on_restart: RestartCallback | None = None) -> None:
+        logging.getLogger("asyncio").addFilter(_is_worth_telling)
         self._log_dir = log_dir
         self._on_restart = on_restart
         self._children: dict[str, _Child] = {}

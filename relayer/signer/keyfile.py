@@ -99,6 +99,11 @@ def _read_private(path: Path) -> bytes:
     """The bytes of a file only we can read. What is checked is the open file, so none can be swapped in."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise SettingsError(
+            f"{path}: no key file; put the payer's key there (a JSON array of {_KEY_BYTES} numbers, as solana-keygen"
+            " writes it, mode 0600) or name another with relayer.keyfile"
+        ) from None
     except OSError as error:
         raise SettingsError(f"{path}: cannot open the key file: {error.strerror}") from None
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -385,3 +386,10 @@ def test_output_goes_to_the_log_and_never_to_our_stdout(
     out, err = capfd.readouterr()
     assert out == ""
     assert "on stdout\non stderr\n" in err
+
+
+def test_what_asyncio_says_of_a_cancelled_start_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    Supervisor()
+    logging.getLogger("asyncio").warning("Unknown child process pid %d, will report returncode 255", 7)
+    logging.getLogger("asyncio").warning("something else")
+    assert [record.getMessage() for record in caplog.records] == ["something else"]

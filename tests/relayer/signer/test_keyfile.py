@@ -92,3 +92,8 @@ def test_nothing_formats_or_copies_the_key(tmp_path: Path) -> None:
     for copier in (copy.copy, copy.deepcopy, pickle.dumps):
         with pytest.raises(TypeError):
             copier(signer)
+
+
+def test_a_missing_key_file_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no key file; put the payer's key there .* relayer\.keyfile"):
+        KeyfileSigner.load(tmp_path / "key.json")
