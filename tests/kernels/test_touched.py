@@ -251,12 +251,12 @@ def test_only_what_moved_past_its_room_is_valued(room_e9: int, move_e9: int, kep
 
 
 def test_anchors_and_sweeps_by_lists_are_those_by_ranges() -> None:
-    """Accounts 1 to 4 of six: liquidatable, healthy, one in a market without a mark, healthy again."""
+    """Accounts 1 to 4 of six: liquidatable, healthy, one in a market without a mark, liquidatable again."""
     given = [(a, m, 1) for m in (0, 1) for a in range(ACCOUNTS)]
     world = World(given)
     world.positions["cash"] = -(10**10) + 3 * 10**8
     world.positions["market"][3] = 2
-    world.accounts["free_e6"] = [10**9, -(10**9), 10**9, 10**9, 10**8, -(10**9)]
+    world.accounts["free_e6"] = [10**9, -(10**9), 10**9, 10**9, -(10**9), 10**9]
     tiers = tier_rows(PUBLISHED)
     risk = risk_rows([*[Market(6, 10**8, leverage=20)] * 2, Market(6, -1, leverage=20)])
     rules = risk, tiers, tier_index(tiers)
@@ -269,6 +269,6 @@ def test_anchors_and_sweeps_by_lists_are_those_by_ranges() -> None:
     run(touched.anchor_linked, *lists, *rules, rooms[1])
     assert rooms[1].tolist() == rooms[0].tolist() and len({*rooms[0].tolist()}) > 2
     ratios, flags = np.full((2, ACCOUNTS), -7, np.int64), np.full((2, ACCOUNTS), -7, np.int8)
-    assert run(sweep.sweep_accounts, *ranges, *rules, ratios[0], flags[0]) == 2
-    assert run(touched.sweep_linked, *lists, *rules, ratios[1], flags[1]) == 2
+    assert run(sweep.sweep_accounts, *ranges, *rules, ratios[0], flags[0]) == 3
+    assert run(touched.sweep_linked, *lists, *rules, ratios[1], flags[1]) == 3
     assert ratios[1].tolist() == ratios[0].tolist() and flags[1].tolist() == flags[0].tolist()
