@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernels import frames as f
-from kernels import room, slots, touched
+from kernels import room, slots, sweep, touched
 from kernels.frames import FRAME, SETTING, TRANSFER, Source, Template
 from kernels.layouts import ACCOUNT, ACCOUNT_CROSS, LEG
 from kernels.room import MOVE_MAX, ROOM_MAX
@@ -248,3 +248,27 @@ def test_only_what_moved_past_its_room_is_valued(room_e9: int, move_e9: int, kep
     rules = risk_rows([Market(6, 10**8, leverage=20)]), moves, rooms, tiers, tier_index(tiers)
     got = run(touched.recheck_linked, found, 1, world.accounts, world.positions, *lists, *rules)
     assert got == kept
+
+
+def test_anchors_and_sweeps_by_lists_are_those_by_ranges() -> None:
+    """Accounts 1 to 4 of six: liquidatable, healthy, one in a market without a mark, liquidatable again."""
+    given = [(a, m, 1) for m in (0, 1) for a in range(ACCOUNTS)]
+    world = World(given)
+    world.positions["cash"] = -(10**10) + 3 * 10**8
+    world.positions["market"][3] = 2
+    world.accounts["free_e6"] = [10**9, -(10**9), 10**9, 10**9, -(10**9), 10**9]
+    tiers = tier_rows(PUBLISHED)
+    risk = risk_rows([*[Market(6, 10**8, leverage=20)] * 2, Market(6, -1, leverage=20)])
+    rules = risk, tiers, tier_index(tiers)
+    first = np.arange(ACCOUNTS + 1) * 2
+    members = np.array([slot for a in range(ACCOUNTS) for slot in (a, a + ACCOUNTS)])
+    ranges = world.accounts, 1, 5, world.positions, first, members
+    lists = world.accounts, 1, 5, world.positions, world.first, world.following, touched.new_members()
+    rooms = np.full((2, ACCOUNTS), -7, np.int32)
+    run(room.anchor_accounts, *ranges, *rules, rooms[0])
+    run(touched.anchor_linked, *lists, *rules, rooms[1])
+    assert rooms[1].tolist() == rooms[0].tolist() and len({*rooms[0].tolist()}) > 2
+    ratios, flags = np.full((2, ACCOUNTS), -7, np.int64), np.full((2, ACCOUNTS), -7, np.int8)
+    assert run(sweep.sweep_accounts, *ranges, *rules, ratios[0], flags[0]) == 3
+    assert run(touched.sweep_linked, *lists, *rules, ratios[1], flags[1]) == 3
+    assert ratios[1].tolist() == ratios[0].tolist() and flags[1].tolist() == flags[0].tolist()
