@@ -30,7 +30,7 @@ from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor
 from engine.journal.recovery import Tail
 from engine.journal.snapshot import SNAPSHOT_DIR, load_snapshot, verify_snapshot, write_snapshot
-from engine.journal.writer import JournalWriter
+from engine.journal.writer import SPARE_DIR, JournalWriter
 from kernels.admission import Gate, new_gate, remember
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import DTYPES, FRAME, FRAME_BYTES, Source, StatusKind, Template, new_frames
@@ -221,15 +221,18 @@ def _fold(machine: Machine, frames: Frames) -> None:
         machine.apply(views, start, min(start + CHUNK, len(frames)))
 
 
-async def _failovers(prepared: Prepared, takeovers: int) -> tuple[list[float], bool]:
-    """(seconds from SIGKILL to the first durable ack, per takeover; whether nothing was lost or doubled)."""
+async def _failovers(prepared: Prepared, takeovers: int, *, keeper: bool = True) -> tuple[list[float], bool]:
+    """(seconds from SIGKILL to the first durable ack, per takeover; whether nothing was lost or doubled).
+
+    keeper: without one no prezeroed segment is ready, and whoever takes over zeros its first one itself.
+    """
     settings = prepared.settings
     supervisor = Supervisor(log_dir=settings.data_dir / "logs")
     fills = _sealed_fills(prepared.traders, takeovers * (_BURSTS_MAX + 2) * BURST + BURST)
     chance = random.Random(7)
     seconds = []
     try:
-        for name in ("keeper", "engine", "standby"):
+        for name in ("keeper", "engine", "standby") if keeper else ("engine", "standby"):
             await supervisor.start(_spec(name, settings))
         supervisor.inherit("engine", "standby")
         peer = Peer(settings.engine.socket, fills)
@@ -329,3 +332,21 @@ def run(takeovers: int = TAKEOVERS, positions: int = POSITIONS) -> Iterator[Budg
             ratios={"start from a snapshot, no standby": statistics.median(seconds) / started.seconds},
             sizes={"takeovers": takeovers, "min_ms": min(seconds) * 1e3, "max_ms": max(seconds) * 1e3},
         )
+        yield _without_spares(prepared, runner, max(1, takeovers // 4), statistics.median(seconds))
+
+
+def _without_spares(
+    prepared: Prepared, runner: asyncio.Runner, takeovers: int, with_spares_s: float
+) -> Budget:
+    for spare in (prepared.settings.data_dir / "journal" / SPARE_DIR).glob("*"):
+        spare.unlink()
+    seconds, right = runner.run(_failovers(prepared, takeovers, keeper=False))
+    return Budget(
+        name="the same, no spare segment ready",
+        figure=statistics.median(seconds) * 1e3,
+        unit="ms",
+        goal="≤ 30",
+        answer_checked=right,
+        ratios={"with a spare segment": statistics.median(seconds) / with_spares_s},
+        sizes={"takeovers": takeovers, "min_ms": min(seconds) * 1e3, "max_ms": max(seconds) * 1e3},
+    )

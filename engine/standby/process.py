@@ -21,6 +21,7 @@ from engine.common.memory import settle_memory
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from engine.core.apply import Machine
+from engine.core.state import State
 from engine.follower import Follower
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock, Tail, take_tail
@@ -56,6 +57,7 @@ class Standby:
         self._settings = settings.standby
         self._reserve = settings.engine.reserve_accounts
         self._make_room = make_room
+        self._roomy: State | None = None
         self._stop = stop
         self.machine, self.gate = Machine(), new_gate()
         self._follower = Follower(self._directory, from_snapshot=True, machine=self.machine, gate=self.gate)
@@ -90,10 +92,12 @@ class Standby:
         return None
 
     def _keep_room(self) -> None:
-        """Make room again where the books have grown, or others were loaded."""
+        """Make room in books that are new to us, or of which less than half of what was made is left."""
         state = self.machine.state
-        if self._make_room and 2 * (len(state.books.accounts) - state.number("accounts")) < self._reserve:
+        left = len(state.books.accounts) - state.number("accounts")
+        if self._make_room and (state is not self._roomy or 2 * left < self._reserve):
             self._make_room(self.machine)
+            self._roomy = state
 
     def close(self) -> None:
         """Let go of journal and engine."""

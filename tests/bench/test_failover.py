@@ -15,6 +15,7 @@ def test_runs_and_checks_its_answer() -> None:
         "start to first durable ack",
         "resident memory of the engine",
         "SIGKILL to first durable ack",
+        "the same",
     ]
     assert all(b.answer_checked and b.figure > 0 for b in budgets)
     assert all(ratio > 0 for b in budgets for ratio in b.ratios.values())

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.common.errors import JournalDamaged, JournalError, JournalFull, SyncFailed
+from engine.common.errors import JournalDamaged, JournalError, JournalFull, JournalGone, SyncFailed
 from engine.core.apply import Machine
 from engine.follower import Follower
 from engine.journal import reader as reader_module
@@ -21,10 +21,12 @@ from engine.journal.keeper import top_up
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.recovery import harden_tail
 from engine.journal.segment import list_segments
-from engine.journal.writer import SPARE_DIR, publish
+from engine.journal.writer import FIRST_BYTES, SPARE_DIR, JournalWriter, publish
 from kernels.frames import FRAME, FRAME_BYTES, GROUP, Template
 from tests.engine.journal.material import (
+    EMPTY,
     SEGMENT_BYTES,
+    START_NS,
     append,
     flow,
     folded,
@@ -325,3 +327,47 @@ def test_a_group_larger_than_a_usual_read_comes_whole(
         parts.append(chunk.tobytes())
     reader.close()
     assert b"".join(parts) == FRAMES.tobytes() and max(sizes) >= 100 and min(sizes) <= 8
+
+
+def test_without_a_spare_a_segment_begins_small_and_doubles_until_one_is_ready(tmp_path: Path) -> None:
+    size = 8 << 20
+    writer = JournalWriter(
+        tmp_path, EMPTY, segment_bytes=size, group_frames_max=8192, time_ns=START_NS, witness=0
+    )
+    frames = np.resize(FRAMES, 8192)
+
+    def fill(groups: int) -> list[int]:
+        for _ in range(groups):
+            writer.frames[:] = frames
+            writer.commit(8192, START_NS, 0)
+        return [segment.slots * FRAME_BYTES for segment in list_segments(tmp_path)]
+
+    assert fill(4) == [FIRST_BYTES, 2 * FIRST_BYTES]
+    assert fill(14) == [FIRST_BYTES << k for k in range(4)], "and no larger than any other"
+    top_up(tmp_path, size, 1)
+    assert fill(30)[4:] == [size, size]
+    writer.close()
+    reader = JournalReader(tmp_path, capacity=8192)
+    for _ in range(48):
+        assert reader.read().frames.tobytes() == frames.tobytes()
+    reader.close()
+
+
+@pytest.mark.parametrize("group", [1, 8192, 65536])
+def test_the_smallest_segment_takes_the_largest_group(tmp_path: Path, group: int) -> None:
+    writer = JournalWriter(
+        tmp_path, EMPTY, segment_bytes=64 << 20, group_frames_max=group, time_ns=START_NS, witness=0
+    )
+    writer.commit(len(writer.frames), START_NS, 0)
+    writer.close()
+    [segment] = list_segments(tmp_path)
+    assert len(writer.frames) == group and segment.path.stat().st_size < 5 << 20
+
+
+def test_a_journal_whose_start_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path)
+    append(writer, np.resize(FRAMES, 3000), repeat(400))
+    writer.close()
+    list_segments(tmp_path)[0].path.unlink()
+    with pytest.raises(JournalGone, match="position 0 is no longer kept"):
+        JournalReader(tmp_path).read()

@@ -20,6 +20,9 @@ from engine.common.errors import ConnectionLost, JournalError, SweepMismatch
 from engine.common.settings import Settings
 from engine.follower import Follower
 from engine.gateway.client import EngineClient
+from engine.journal import reader
+from engine.journal.retention import unlink_segments
+from engine.journal.snapshot import list_snapshots, position_of
 from engine.risk import service
 from engine.risk.page import RiskPage
 from engine.risk.proposals import Proposal
@@ -28,6 +31,8 @@ from kernels.crc32c import seal_frames, words_of
 from kernels.frames import CANDIDATE, FRAME, CandidateKind, SettingKind, Source, Template
 from tests.engine.core.builders import PRICE, Script, array_of, genesis
 from tests.engine.gateway.running import Running, run, running, settings_for, until
+from tests.engine.journal.material import flow
+from tests.relayer.journals import journal_with_snapshots
 
 USDC = 10**6
 MS = 10**6
@@ -246,3 +251,36 @@ def test_killed_and_started_again_it_goes_on(tmp_path: Path) -> None:
             follower.close()
 
     run(main)
+
+
+def test_risk_starts_from_a_snapshot_and_goes_on_from_one_where_its_place_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "AT_ONCE", 40)
+    journal = journal_with_snapshots(tmp_path / "journal", flow(steps=24, fills=30), every=8)
+    settings = Settings(data_dir=tmp_path)
+    whole = Risk(settings)
+    first, newest = (position_of(list_snapshots(journal)[k]) for k in (0, -1))
+    assert whole._follower.position == newest
+    while whole.follow():
+        continue
+    hidden = journal.rename(tmp_path / "hidden")
+    journal.mkdir()
+    for path in (*hidden.glob("*.seg"), hidden / "head"):
+        path.rename(journal / path.name)
+    late = Risk(settings)
+    late._follower._head.row["durable"] = first
+    while late.follow():
+        continue
+    late.sweep(1)
+    (hidden / "snapshots").rename(journal / "snapshots")
+    late._follower._reader.close()
+    unlink_segments(journal, newest)
+    late._follower._head.row["durable"] = whole._follower.position
+    while late.follow():
+        continue
+    assert late._follower.jumps == 1 and late.ordinal == whole.ordinal
+    assert late.sweep(10**12) == whole.sweep(10**12)
+    assert late.page.get("checks") == 3, "and each of these sweeps was held against everyone"
+    late.close()
+    whole.close()

@@ -17,7 +17,7 @@ from engine.common.errors import JournalDamaged
 from engine.common.processes import start_ticks
 from engine.common.settings import Settings
 from engine.core.apply import Machine
-from engine.gateway.process import open_epoch
+from engine.gateway.process import make_room, open_epoch
 from engine.journal.head import HeadPage
 from engine.journal.recovery import JournalLock
 from engine.journal.retention import HOLD_DIR, hold
@@ -174,6 +174,63 @@ def test_it_writes_snapshots_as_the_journal_grows_and_keeps_two(tmp_path: Path) 
     assert loaded.cursor.position == engine.writer.position
     kept = list_segments(engine.directory)[0].first_position
     assert 0 < kept < int(older.stem), "what lies before two verified snapshots is unlinked"
+
+
+def test_room_is_made_before_a_takeover_and_again_as_the_books_grow_or_are_others(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.write(300)
+    calls: list[tuple[int, bool]] = []
+
+    def make(machine: Machine) -> None:
+        calls.append((machine.state.number("ordinal"), engine.head.get("pid_started") != 1))
+        make_room(machine, 2000)
+
+    settings = Settings(data_dir=tmp_path, engine={"reserve_accounts": 2000}, standby={"holders": []})
+    standby = Standby(settings, threading.Event(), make)
+    standby.catch_up()
+    assert calls == [(300, True)] and len(standby.machine.books.accounts) >= 2000
+    standby._keep_room()
+    assert len(calls) == 1, "there is room enough"
+    standby.machine.state = folded(FRAMES[:300]).state  # as after a jump to a snapshot
+    taken: list[Taken | None] = []
+    thread = threading.Thread(target=lambda: taken.append(standby.run()))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while len(calls) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    books = standby.machine.books
+    engine.writer.close()
+    engine.die()
+    thread.join(10)
+    assert not thread.is_alive() and [alive for _, alive in calls] == [True, True]
+    assert standby.machine.books is books and len(books.accounts) >= 2000, (
+        "none is made after the engine's death"
+    )
+    assert taken[0] is not None
+    taken[0].lock.release()
+
+
+def test_snapshots_that_a_holder_can_use_stay_and_so_does_the_journal_behind_them(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    settings = Settings(data_dir=tmp_path, standby={"snapshot_bytes": 4096}).standby
+    snapshots = Snapshots(engine.directory, settings, 0)
+    standby, _ = standby_of(tmp_path)
+    places = []
+    for _ in range(6):
+        engine.write(500)
+        standby.catch_up()
+        places.append(standby._follower.position)
+        if len(places) == 3:
+            hold(engine.directory, "relayer", places[2] - 1)
+        assert snapshots.write(standby.machine, standby.gate, standby._follower.cursor, 1, lambda: False)
+    standby.close()
+    assert [int(p.stem) for p in list_snapshots(engine.directory)] == [places[k] for k in (0, 1, 4, 5)]
+    assert list_segments(engine.directory)[0].first_position == 0, "it may start from the first of them"
+    hold(engine.directory, "relayer", places[-1])
+    assert snapshots.write(standby.machine, standby.gate, standby._follower.cursor, 1, lambda: False)
+    assert [int(p.stem) for p in list_snapshots(engine.directory)] == places[4:]
+    kept = [segment.first_position for segment in list_segments(engine.directory)]
+    assert 0 < kept[0] < places[4] and all(first >= places[4] for first in kept[1:])
 
 
 def test_nothing_is_unlinked_without_the_relayers_word(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import orjson
 import pytest
 
 from engine.app.cli import ROOT
@@ -86,6 +87,12 @@ def test_kills_under_load_with_resends(tmp_path: Path) -> None:
         state = load_snapshot(path).state
         assert state.digest() == folded(FRAMES[: state.number("ordinal")]).state.digest()
     assert list_snapshots(journal)
+    said = [x for path in (tmp_path / "logs").glob("*.log") for x in path.read_text().splitlines()]
+    told = [(line["event"], line["process"]) for line in map(orjson.loads, said)]
+    assert told.count(("taking_over", "standby")) == 2
+    assert [who for event, who in told if event == "stopped"] == ["engine"], (
+        "what took over is the engine now"
+    )
 
 
 def test_a_hung_engine_is_killed_one_of_two_standbys_replaces_it(tmp_path: Path) -> None:
