@@ -77,7 +77,7 @@ class JournalReader:
         self._out = self._outs[0]
         while True:
             if self._segment is None and not self._open_next():
-                if self._unlinked() or (upto is not None and list_segments(self.directory)):
+                if upto is not None and list_segments(self.directory):
                     raise self._gone()
                 return Chunk(self._out[:0], -1, self.cursor, self._out)
             before = self.cursor.position
@@ -96,7 +96,10 @@ class JournalReader:
             if why == groups.BROKEN and upto is not None:
                 raise self._damage()
             if not self._roll():
-                if upto is not None and self._unlinked():
+                if (
+                    upto is not None
+                    and list_segments(self.directory)[0].first_position > self.cursor.position
+                ):
                     raise self._gone()
                 if upto is not None and why == groups.BLANK:
                     raise self._damage()
@@ -149,11 +152,6 @@ class JournalReader:
         self.close()
         self._open(starting[-1])
         return True
-
-    def _unlinked(self) -> bool:
-        """Whether what is left of the journal begins behind the cursor."""
-        segments = list_segments(self.directory)
-        return bool(segments) and segments[0].first_position > self.cursor.position
 
     def _gone(self) -> JournalGone:
         return JournalGone(

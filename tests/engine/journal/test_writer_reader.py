@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.common.errors import JournalDamaged, JournalError, JournalFull, JournalGone, SyncFailed
+from engine.common.errors import JournalDamaged, JournalError, JournalFull, SyncFailed
 from engine.core.apply import Machine
 from engine.follower import Follower
 from engine.journal import reader as reader_module
@@ -362,12 +362,3 @@ def test_the_smallest_segment_takes_the_largest_group(tmp_path: Path, group: int
     writer.close()
     [segment] = list_segments(tmp_path)
     assert len(writer.frames) == group and segment.path.stat().st_size < 5 << 20
-
-
-def test_a_journal_whose_start_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
-    writer = open_writer(tmp_path)
-    append(writer, np.resize(FRAMES, 3000), repeat(400))
-    writer.close()
-    list_segments(tmp_path)[0].path.unlink()
-    with pytest.raises(JournalGone, match="position 0 is no longer kept"):
-        JournalReader(tmp_path).read()
