@@ -72,7 +72,7 @@ class Risk:
                 return turn > 0
             if self._follower.jumps != self._jumps:
                 self._jumps = self._follower.jumps
-                self._sweeper.forget()
+                self._sweeper = Sweeper(self._follower.machine)  # no room taken in the books before counts
             self._sweeper.touch(followed)
             self._ticked |= bool((followed.frames["template"] == _TICK).any())
         self.caught_up = False

@@ -66,10 +66,6 @@ class Sweeper:
         self._ratios, self._flags = np.zeros(0, np.int64), np.zeros(0, np.int8)
         self._fit()
 
-    def forget(self) -> None:
-        """The books are others than before: no room that was taken in the old ones counts."""
-        self._stale = True
-
     def touch(self, followed: Followed) -> None:
         """Note what these frames, which the machine has folded, may have changed."""
         self.rooms.touch(followed)
