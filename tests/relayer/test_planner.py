@@ -10,6 +10,7 @@ import pytest
 
 from engine.core.apply import Machine
 from engine.journal.head import HeadPage
+from engine.journal.reader import Cursor
 from engine.journal.writer import publish
 from relayer.core.graph import Node
 from relayer.core.leaf import account_keys, leaves_of
@@ -44,6 +45,14 @@ def plans_of(directory: Path, *, rows_per_chunk: int = 3, live: bool = False) ->
             return plans
 
 
+def settled_by(plans: list[Plan]) -> list[object]:
+    """All of each plan that must not depend on grouping: where a fold goes on is a place in the file, and does."""
+    return [
+        (*plan[:4], plan.resume._replace(cursor=Cursor()), [delta.tolist() for delta in plan.deltas])
+        for plan in plans
+    ]
+
+
 @pytest.fixture(scope="module")
 def plans(tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
     return plans_of(journal(tmp_path_factory.mktemp("journal"), itertools.repeat(64)))
@@ -51,7 +60,7 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
 
 @pytest.mark.parametrize("sizes", [[1], [7, 1, 100], [511]])
 def test_grouping_never_shows(tmp_path: Path, plans: list[Plan], sizes: list[int]) -> None:
-    assert plans_of(journal(tmp_path, itertools.cycle(sizes))) == plans
+    assert settled_by(plans_of(journal(tmp_path, itertools.cycle(sizes)))) == settled_by(plans)
     assert len(plans) >= 6
 
 
@@ -69,7 +78,7 @@ def test_a_live_planner_sees_what_is_durable_and_no_more(tmp_path: Path, plans: 
             seen.append(plan)
         assert planner.ordinal == at
     writer.close()
-    assert seen == plans
+    assert settled_by(seen) == settled_by(plans)
 
 
 def test_what_a_plan_holds(plans: list[Plan]) -> None:
