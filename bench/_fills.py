@@ -84,6 +84,10 @@ class Traders:
                 makers = np.arange(first, min(first + _PART, self.accounts + 1), 2)
                 yield self._sized(market, makers, makers % self.accounts + 1)
 
+    def go_on_from(self, seq: int) -> None:
+        """The next fills begin with `seq`: those made before were not all sent."""
+        self._next_seq = seq
+
     def fills(self, count: int) -> Frames:
         """So many fills between two different accounts, every one as likely."""
         taker = self._random.integers(1, self.accounts + 1, count)

@@ -251,6 +251,7 @@ async def _failovers(prepared: Prepared, takeovers: int, *, keeper: bool = True)
                 await asyncio.sleep(0.02)
         peer.burst()
         _fold(prepared.machine, fills[: peer.acked])
+        prepared.traders.go_on_from(int(fills["seq"][0]) + peer.acked)
         ordinal, digest = peer.status()
         state = prepared.machine.state
         peer.close()
