@@ -78,6 +78,9 @@ engine/core/fast_fills.py books only what lies far within these bounds (SNUG the
    <= 2L, realised <= 3L, checked. T + transfer <= 3L, A + (cash - old cash) <= 3L, checked before the other
    side is added. A counterparty's other equity - transfer + cash + worth <= 3L + M. An order's equity - worth
    <= L + M, checked. Insurance pays at most what it has free.
+10. Insurance's own (engine/core/insurance.py): equity <= L (else not judged) + free <= 2L; 1.25 x maintenance in
+   128 bits, less equity <= 2.25L; what is moved is at most what it has free, as in 6. An order's equity - worth is
+   checked, + free <= 2L, brought to L. Its fills are legs as in 2, the second held with what the first left free.
 
 tests/engine/core/test_bounds.py runs 2 to 4, 6 and 9 at these bounds, where one unit more would be told.
 """
