@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
-import os
 from pathlib import Path
 
 import numpy as np
 
-PAGE_BYTES = 4096
+from engine.common.page import Page
+
 PAGE = np.dtype(
     [
         ("magic", "<i8"),
@@ -34,27 +33,8 @@ PAGE = np.dtype(
 MAGIC = 0x474F_4452_0001
 
 
-class RelayerPage:
-    """The mapped page; `row` is its one record."""
+class RelayerPage(Page):
+    """The relayer's page (`engine.common.page.Page`)."""
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
-        try:
-            if os.fstat(fd).st_size != PAGE_BYTES:
-                # Written, not reserved: storing into a hole on a full disk would end the process by a signal.
-                os.pwrite(fd, bytes(PAGE_BYTES), 0)
-                os.ftruncate(fd, PAGE_BYTES)
-            self._map = mmap.mmap(fd, PAGE_BYTES)
-        finally:
-            os.close(fd)
-        self.row = np.frombuffer(self._map, PAGE, 1)[0]
-        if create:
-            for name in PAGE.names or ():
-                self.row[name] = 0
-            self.row["magic"] = MAGIC
-            self.row["pid"] = os.getpid()
-
-    def get(self, field: str) -> int:
-        """One field as a Python integer."""
-        return int(self.row[field])
+        super().__init__(path, PAGE, MAGIC, create=create)

@@ -5,16 +5,15 @@ One writer. A reader sees each field whole (aligned eight bytes); `durable` only
 
 from __future__ import annotations
 
-import mmap
 import os
 from pathlib import Path
 
 import numpy as np
 
 from engine.common.errors import NO_ROOM, JournalError, JournalFull
+from engine.common.page import PAGE_BYTES, map_page
 
 MAGIC = 0x4B524144_4F47_0001
-PAGE_BYTES = 4096
 BUCKETS = 24
 """Of a histogram of times: bucket k counts those under 2**k µs and no less than half of that, the last all above."""
 
@@ -85,13 +84,9 @@ class HeadPage:
         except OSError as error:
             raise _unusable(path, error) from error
         try:
-            if os.fstat(fd).st_size != PAGE_BYTES:
-                if not create:
-                    raise JournalError(f"{path}: not a head page", path=str(path))
-                # Written, not reserved: storing into a hole on a full disk would end the process by a signal.
-                os.pwrite(fd, bytes(PAGE_BYTES), 0)
-                os.ftruncate(fd, PAGE_BYTES)
-            self._map = mmap.mmap(fd, PAGE_BYTES)
+            if not create and os.fstat(fd).st_size != PAGE_BYTES:
+                raise JournalError(f"{path}: not a head page", path=str(path))
+            self._map = map_page(fd)
         except OSError as error:
             raise _unusable(path, error) from error
         finally:

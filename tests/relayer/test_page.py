@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from relayer.page import MAGIC, PAGE, PAGE_BYTES, RelayerPage
+from engine.common.errors import SettingsError
+from engine.common.page import PAGE_BYTES
+from relayer.page import MAGIC, PAGE, RelayerPage
 
 
 def test_fields_are_eight_aligned_bytes_each() -> None:
@@ -36,3 +38,20 @@ def test_a_start_begins_at_nothing(tmp_path: Path) -> None:
 def test_no_page_no_reader(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         RelayerPage(tmp_path / "relayer.page")
+
+
+@pytest.mark.parametrize("content", [b"keep me", b"\1" * PAGE_BYTES, bytes(PAGE_BYTES + 1)])
+@pytest.mark.parametrize("create", [False, True])
+def test_a_file_that_is_no_page_is_left_as_it_is(tmp_path: Path, content: bytes, create: bool) -> None:
+    path = tmp_path / "relayer.page"
+    path.write_bytes(content)
+    with pytest.raises(SettingsError, match="not a page"):
+        RelayerPage(path, create=create)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("length", [0, 100, PAGE_BYTES])
+def test_a_page_that_was_begun_and_not_finished_is_made_anew(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "relayer.page"
+    path.write_bytes(bytes(length))
+    assert RelayerPage(path, create=True).get("magic") == MAGIC

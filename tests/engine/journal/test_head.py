@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from engine.common.errors import JournalError
-from engine.journal.head import ACK_US, BUCKETS, HEAD, MAGIC, PAGE_BYTES, HeadPage, quantile_us, slot
+from engine.common.page import PAGE_BYTES
+from engine.journal.head import ACK_US, BUCKETS, HEAD, MAGIC, HeadPage, quantile_us, slot
 
 ROOT = Path(__file__).resolve().parents[3]
 
