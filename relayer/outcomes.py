@@ -107,11 +107,17 @@ class Outcomes:
     async def resend(self, engine: EngineLink, durable: int) -> None:
         """After a start: send what is recorded and the engine does not have, byte-identical.
 
-        StoreError: the engine has outcomes that this record lacks, so the record is not the one it was.
+        StoreError: the engine has outcomes that this record lacks, or lacks some that it had and the record let
+        go of: one of the two is not what it was.
         """
         if durable > self._seq:
             raise StoreError(
                 f"the engine has outcome {durable}, the relayer's record ends at {self._seq}: restore the record"
+            )
+        gone = self._store.pruned().outcome
+        if durable < gone:
+            raise StoreError(
+                f"the engine has outcome {durable} and had {gone}: restore journal and record from the same copy"
             )
         for frame in self._store.outcomes_after(durable):
             await engine.send(np.frombuffer(frame, FRAME))
@@ -127,4 +133,4 @@ def _last_settled(store: Store) -> int:
         frame = np.frombuffer(raw, f.OUTCOME)[0]
         if frame["stage"] == OutcomeStage.SETTLED:
             return int(frame["batch"])
-    return 0
+    return store.pruned().batch

@@ -22,6 +22,7 @@ from engine.journal.reader import Cursor, JournalReader
 from engine.journal.retention import hold
 from relayer.core.batch import Batcher
 from relayer.core.log import HASH_BYTES, MerkleLog
+from relayer.retention import prune
 from relayer.store import ResumePoint, Store
 
 HOLDER = "relayer"
@@ -88,15 +89,16 @@ class ResumePoints:
         self._next_ns = 0
         self._held: int | None = None
         point = store.resume_point()
-        self._durable = point.cursor.position if point else 0
+        self._durable, self._batch = (point.cursor.position, point.batch) if point else (0, 0)
         self._hold()
 
     def expect(self, point: ResumePoint, deltas: NDArray[np.void]) -> None:
         """A batch was planned: a fold could go on at `point` when it is settled. deltas: DELTA[n] of it."""
         self._waiting.append((point, deltas))
 
-    def advance(self, settled: int, now_ns: int) -> None:
-        """Record the last of the batches up to `settled`, at most once in a pause; then let go of what lies before.
+    def advance(self, settled: int, now_ns: int, acked: int = 0) -> None:
+        """Record the last of the batches up to `settled`, at most once in a pause; then let go of what lies before:
+        of the journal, and behind the point before that of the record. acked: last outcome that the engine has.
 
         Only a full disk is told and tried again: until then more of the journal stays than must.
         """
@@ -105,10 +107,10 @@ class ResumePoints:
             return
         self._next_ns = now_ns + PAUSE_NS
         if due:
-            self._record(settled)
+            self._record(settled, acked)
         self._hold()
 
-    def _record(self, settled: int) -> None:
+    def _record(self, settled: int, acked: int) -> None:
         touched: dict[tuple[int, int], int] = {}
         while self._waiting and self._waiting[0][0].batch <= settled:
             point, deltas = self._waiting.popleft()
@@ -118,8 +120,9 @@ class ResumePoints:
                 )
             )
         with self._store.transaction():
+            prune(self._store, self._batch, acked)
             self._store.move_resume_point(point, ((*key, batch) for key, batch in touched.items()))
-        self._durable = point.cursor.position
+        self._durable, self._batch = point.cursor.position, point.batch
 
     def _hold(self) -> None:
         try:

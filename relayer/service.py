@@ -77,7 +77,7 @@ class Relayer:
                 get_logger().warning("rpc_unavailable", reason=error.line())
             self._pause_s = min(max(2 * self._pause_s, _RPC_PAUSE_FIRST_S), _RPC_PAUSE_MAX_S)
             await asyncio.sleep(self._pause_s)
-        self._resume.advance(self._outcomes.settled, time.monotonic_ns())
+        self._resume.advance(self._outcomes.settled, time.monotonic_ns(), self._engine.acked[Source.RELAYER])
         self._publish()
         return followed or submitted or told
 

@@ -57,6 +57,14 @@ CREATE TABLE IF NOT EXISTS touched (
     batch INTEGER NOT NULL,
     PRIMARY KEY (account, market)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pruned (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    batch INTEGER NOT NULL,
+    intents INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    signatures INTEGER NOT NULL,
+    outcome INTEGER NOT NULL
+) STRICT;
 """
 
 
@@ -98,6 +106,19 @@ class ResumePoint(NamedTuple):
     cursor: Cursor
     log_size: int
     edge: bytes
+
+
+class Pruned(NamedTuple):
+    """What is left of that which the record no longer holds (`relayer.retention`): batches up to this one, all final.
+
+    intents, signatures: how many they had; slot: the highest they landed in. outcome: the last that went.
+    """
+
+    batch: int = 0
+    intents: int = 0
+    slot: int = 0
+    signatures: int = 0
+    outcome: int = 0
 
 
 class StoreLock:
@@ -150,11 +171,16 @@ class Store:
             raise
 
     def plan(self, node: Node, payload: bytes) -> Intent:
-        """Record an intent, or give back what is recorded. StoreError: recorded with another payload."""
+        """Record an intent, or give back what is recorded.
+
+        StoreError: recorded with another payload, or settled so long ago that the record no longer holds it.
+        """
         row = self._db.execute(
             "SELECT payload, state, slot FROM intent WHERE batch=? AND chunk=?", node
         ).fetchone()
         if row is None:
+            if node.batch <= self.pruned().batch:
+                raise StoreError(f"batch {node.batch} was settled before, and is to be planned again")
             self._db.execute("INSERT INTO intent (batch, chunk, payload, state) VALUES (?, ?, ?, ?)",
                              (*node, payload, State.PLANNED))  # fmt: skip
             return Intent(node, payload, State.PLANNED, 0)
@@ -200,7 +226,12 @@ class Store:
 
     def last_outcome(self) -> int:
         """Highest sequence number of an outcome, 0 if none."""
-        return int(self._db.execute("SELECT coalesce(max(seq), 0) FROM outcome").fetchone()[0])
+        held = self._db.execute("SELECT max(seq) FROM outcome").fetchone()[0]
+        return int(held) if held is not None else self.pruned().outcome
+
+    def outcomes(self) -> Iterator[tuple[int, bytes]]:
+        """(number, frame) of every outcome that is held, the oldest first."""
+        return iter(self._db.execute("SELECT seq, frame FROM outcome ORDER BY seq"))
 
     def outcomes_backwards(self) -> Iterator[bytes]:
         """Outcome frames, the newest first."""
@@ -226,21 +257,52 @@ class Store:
             (point.batch, point.last, *point.cursor, point.log_size, point.edge),
         )
 
+    def pruned(self) -> Pruned:
+        """What is left of that which went."""
+        row = self._db.execute("SELECT batch, intents, slot, signatures, outcome FROM pruned").fetchone()
+        return Pruned(*row) if row else Pruned()
+
+    def prune_batches(self, batch: int) -> None:
+        """Forget intents and signatures of the batches up to this one, all final; see `relayer.retention`."""
+        before = self.pruned()
+        intents, slot = self.final_upto(batch)
+        self._db.execute("DELETE FROM signature WHERE batch<=?", (batch,))
+        signatures = before.signatures + self._changed()
+        self._db.execute("DELETE FROM intent WHERE batch<=?", (batch,))
+        self._keep(Pruned(batch, intents, slot, signatures, before.outcome))
+
+    def prune_outcomes(self, seq: int) -> None:
+        """Forget outcomes up to this number, which the engine has on its disk."""
+        self._db.execute("DELETE FROM outcome WHERE seq<=?", (seq,))
+        self._keep(self.pruned()._replace(outcome=seq))
+
+    def _changed(self) -> int:
+        """Rows that the last statement changed."""
+        return int(self._db.execute("SELECT changes()").fetchone()[0])
+
+    def _keep(self, pruned: Pruned) -> None:
+        self._db.execute("INSERT OR REPLACE INTO pruned VALUES (1, ?, ?, ?, ?, ?)", pruned)
+
     def final_upto(self, batch: int) -> tuple[int, int]:
         """Of the batches up to this one, all final: how many intents they have, and the highest slot of any."""
         count, slot = self._db.execute(
             "SELECT count(*), coalesce(max(slot), 0) FROM intent WHERE batch<=?", (batch,)
         ).fetchone()
-        return int(count), int(slot)
+        pruned = self.pruned()
+        return pruned.intents + int(count), max(pruned.slot, int(slot))
 
     def counts(self) -> dict[State, int]:
-        """How many intents are in each state."""
+        """How many intents are in each state; those that went were finalized."""
         rows = self._db.execute("SELECT state, count(*) FROM intent GROUP BY state")
-        return {State(state): n for state, n in rows}
+        counts = {State(state): n for state, n in rows}
+        if gone := self.pruned().intents:
+            counts[State.FINALIZED] = counts.get(State.FINALIZED, 0) + gone
+        return counts
 
     def total_signatures(self) -> int:
         """How many transactions were ever signed."""
-        return int(self._db.execute("SELECT count(*) FROM signature").fetchone()[0])
+        held = self._db.execute("SELECT count(*) FROM signature").fetchone()[0]
+        return int(held) + self.pruned().signatures
 
     def close(self) -> None:
         """Let go of the file."""

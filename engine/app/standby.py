@@ -7,7 +7,7 @@ import signal
 
 from engine.common import logs
 from engine.common.settings import Settings
-from engine.gateway.process import make_room, open_epoch, serve_until_stopped
+from engine.gateway.process import make_room, open_reachable, serve_until_stopped
 from engine.gateway.warm import compile_all
 from engine.standby.process import follow
 
@@ -22,4 +22,4 @@ def run(settings: Settings) -> None:
         # waits for room on the disk.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        serve_until_stopped(settings, open_epoch(settings, *taken))
+        serve_until_stopped(settings, *open_reachable(settings, *taken))

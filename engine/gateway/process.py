@@ -21,6 +21,7 @@ from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.follower import Follower
 from engine.gateway.engine import Engine
+from engine.gateway.places import Places
 from engine.gateway.server import serve
 from engine.gateway.warm import compile_all
 from engine.journal.head import HeadPage
@@ -71,22 +72,48 @@ def make_room(machine: Machine, accounts: int) -> None:
             rows.reshape(-1).view(np.uint8)[::_PAGE_BYTES] |= 0
 
 
-def open_engine(settings: Settings) -> Engine:
-    """Everything an engine needs before it may acknowledge: lock, books, new epoch, head page."""
+def recovered(settings: Settings) -> tuple[Machine, Gate, Tail, JournalLock]:
+    """All that an engine needs before it opens a new epoch: books and gate at a durable tail, and the lock.
+
+    JournalLocked, and what `recover` raises.
+    """
     lock = JournalLock(settings.data_dir / "journal")
     machine, gate = Machine(), new_gate()
     began = time.perf_counter()
     tail = recover(settings, machine, gate)
     make_room(machine, settings.engine.reserve_accounts)
-    engine = open_epoch(settings, machine, gate, tail, lock)
     get_logger().info(
         "recovered",
-        epoch=engine.epoch,
-        frames=engine.ordinal(),
+        epoch=tail.epoch,
+        frames=machine.state.number("ordinal"),
         torn_bytes=tail.torn_bytes,
         seconds=round(time.perf_counter() - began, 3),
     )
-    return engine
+    return machine, gate, tail, lock
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine of its own process, without sockets: what a start does up to the new epoch."""
+    return open_epoch(settings, *recovered(settings))
+
+
+def open_reachable(
+    settings: Settings, machine: Machine, gate: Gate, tail: Tail, lock: JournalLock
+) -> tuple[Places, Engine]:
+    """Take the engine's places, then open its epoch: whoever is refused one of them has written nothing.
+
+    SettingsError: a place cannot be had; the journal is free again.
+    """
+    try:
+        places = Places(settings.engine)
+    except BaseException:
+        lock.release()
+        raise
+    try:
+        return places, open_epoch(settings, machine, gate, tail, lock)
+    except BaseException:
+        places.close()
+        raise
 
 
 def open_epoch(settings: Settings, machine: Machine, gate: Gate, tail: Tail, lock: JournalLock) -> Engine:
@@ -134,16 +161,16 @@ def run(settings: Settings) -> None:
     """
     gc.disable()  # what is made from here on stays: looking for garbage in it takes a tenth of the start
     compile_all()
-    engine = open_engine(settings)
+    places, engine = open_reachable(settings, *recovered(settings))
     gc.freeze()
     settle_memory(_SETTLE_S)
-    serve_until_stopped(settings, engine)
+    serve_until_stopped(settings, places, engine)
 
 
-def serve_until_stopped(settings: Settings, engine: Engine) -> None:
+def serve_until_stopped(settings: Settings, places: Places, engine: Engine) -> None:
     """Serve an open engine on a loop of this thread until SIGTERM, SIGINT or an error; closes it."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, engine))
+        runner.run(_serve(settings, places, engine))
 
 
 def _finish(stop: asyncio.Future[None]) -> None:
@@ -163,13 +190,13 @@ def _break_off(stop: asyncio.Future[None], loop: asyncio.AbstractEventLoop, cont
         loop.default_exception_handler(context)
 
 
-async def _serve(settings: Settings, engine: Engine) -> None:
+async def _serve(settings: Settings, places: Places, engine: Engine) -> None:
     loop = asyncio.get_running_loop()
     stop = loop.create_future()
     loop.set_exception_handler(functools.partial(_break_off, stop))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _finish, stop)
-    server = await serve(settings, engine, stop)
+    server = await serve(settings, engine, places, stop)
     gc.collect()
     gc.freeze()
     gc.disable()

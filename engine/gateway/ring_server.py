@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, cast
 
-from engine.common.errors import SettingsError, TransportFault
+from engine.common.errors import TransportFault
 from engine.common.logs import get_logger
-from engine.common.settings import EngineSettings
 from engine.gateway.ring import EngineEnd
 from engine.gateway.session import Session
 
@@ -74,17 +72,10 @@ class RingConnection:
 class RingListener:
     """Polls the ring: every `poll_us`, at once while frames come, without pause where `poll_us` is 0."""
 
-    def __init__(self, hub: Hub, settings: EngineSettings) -> None:
-        assert settings.ring is not None
-        if settings.ring_poll_us == 0 and len(os.sched_getaffinity(0)) != 1:
-            raise SettingsError(
-                "engine.ring_poll_us: 0 polls without pause and needs a core of its own; start the engine under"
-                " `taskset -c CORE`, or set it to 1 or more",
-                field="engine.ring_poll_us",
-            )
+    def __init__(self, hub: Hub, end: EngineEnd, poll_us: int) -> None:
         self._hub = hub
-        self._pause_s = settings.ring_poll_us / 1e6
-        self._end = EngineEnd(settings.ring, settings.ring_slots)
+        self._pause_s = poll_us / 1e6
+        self._end = end
         self._connection: RingConnection | None = None
         self._loop = asyncio.get_running_loop()
         self._life_at = 0.0
@@ -142,7 +133,6 @@ class RingListener:
             self._hub.left(cast("Connection", connection))
 
     def close(self) -> None:
-        """Stop polling; remove the ring."""
+        """Stop polling. The ring itself goes with the other places."""
         self._drop()
         self._closed = True
-        self._end.close()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
-import stat
 import time
 from typing import Any, cast
 
-from engine.common.errors import JournalFull, SettingsError, SyncFailed
+from engine.common.errors import JournalFull, SyncFailed
 from engine.common.logs import get_logger
 from engine.common.settings import Settings
 from engine.gateway.clock import RISK_NS, SteadyTime, wait_ns
 from engine.gateway.engine import Engine
+from engine.gateway.places import BACKLOG, Places
 from engine.gateway.ring_server import RingListener
 from engine.gateway.session import NO_OUTPUTS, Session, ack_frame, fault_frame
 from engine.journal.head import slot
@@ -280,59 +279,33 @@ class Listeners:
         self,
         hub: Hub,
         servers: list[asyncio.AbstractServer],
-        socket_path: str,
+        places: Places,
         ring: RingListener | None = None,
     ) -> None:
-        self._hub, self._servers, self._socket_path, self._ring = hub, servers, socket_path, ring
+        self._hub, self._servers, self._places, self._ring = hub, servers, places, ring
 
     def close(self) -> None:
-        """Stop listening, drop every peer, remove the socket."""
+        """Stop listening, drop every peer, give the places back."""
         if self._ring is not None:
             self._ring.close()
         for server in self._servers:
             server.close()
         self._hub.close()
-        if os.path.exists(self._socket_path):
-            os.unlink(self._socket_path)
+        self._places.close()
 
 
-def _free(path: str) -> None:
-    """Remove the socket that an engine which is gone left at `path`. SettingsError: something else is there."""
-    if not os.path.lexists(path):
-        return
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise SettingsError(
-            f"engine.socket: {path} is there and no socket; move it away or name another path"
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        refused = probe.connect_ex(path)
-    if refused not in (errno.ECONNREFUSED, errno.ENOENT):
-        raise SettingsError(f"engine.socket: another process listens on {path}; stop it or name another path")
-    os.unlink(path)
+async def serve(settings: Settings, engine: Engine, places: Places, stop: asyncio.Future[None]) -> Listeners:
+    """Listen on all of `places`, which are closed with the listeners; start the clock if it is ours.
 
-
-async def serve(settings: Settings, engine: Engine, stop: asyncio.Future[None]) -> Listeners:
-    """Listen on the Unix socket (mode 0600) and, if asked, on TCP; start the clock if it is ours."""
+    SettingsError: another process listens there now, which took it between then and now.
+    """
     loop = asyncio.get_running_loop()
     hub = Hub(engine, stop, settings.engine.ring_frames)
-    path = str(settings.engine.socket)
-    _free(path)
-    mask = os.umask(0o177)
-    try:
-        servers: list[asyncio.AbstractServer] = [await loop.create_unix_server(lambda: Connection(hub), path)]
-    except OSError as error:
-        raise SettingsError(f"engine.socket: cannot listen on {path}: {error.strerror or error}") from error
-    finally:
-        os.umask(mask)
-    if settings.engine.tcp is not None:
-        host, _, port = settings.engine.tcp.rpartition(":")
-        try:
-            servers.append(await loop.create_server(lambda: Connection(hub), host, int(port)))
-        except OSError as error:
-            raise SettingsError(
-                f"engine.tcp: cannot listen on {settings.engine.tcp}: {error.strerror or error}"
-            ) from error
+    places.listen()
+    servers: list[asyncio.AbstractServer] = [
+        await loop.create_unix_server(lambda: Connection(hub), sock=places.unix, backlog=BACKLOG),
+        *[await loop.create_server(lambda: Connection(hub), sock=s, backlog=BACKLOG) for s in places.tcp],
+    ]
     hub.start_clock(settings.engine.clock == "live")
-    ring = RingListener(hub, settings.engine) if settings.engine.ring is not None else None
-    return Listeners(hub, servers, path, ring)
+    ring = RingListener(hub, places.ring, settings.engine.ring_poll_us) if places.ring is not None else None
+    return Listeners(hub, servers, places, ring)

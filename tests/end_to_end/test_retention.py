@@ -1,5 +1,6 @@
 """A group with relayer and standby, segments of 64 KiB: what everybody is done with goes while it runs, and with
-relayer and engine killed in the middle the same batches are settled as by a fold of everything.
+relayer and engine killed in the middle the same batches are settled as by a fold of everything. What the relayer's
+record says of them goes too, so the chain is asked.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from engine.journal.head import HeadPage
 from engine.journal.retention import holds
 from engine.journal.segment import list_segments
 from engine.journal.snapshot import list_snapshots, position_of
+from relayer.chain.rpc import RpcClient
 from relayer.core.graph import Node
+from relayer.core.lifecycle import State
 from relayer.core.payload import Commit, decode
 from relayer.store import Store
+from relayer.verify.chain import ChainEvidence, read_chain
 from tests.engine.gateway.running import SOURCES
 from tests.engine.journal.material import append, flow, folded, open_writer
 from tests.relayer.test_planner import plans_of
@@ -67,6 +71,18 @@ class Group:
         self.journal = self.data_dir / "journal"
         self.command.until(lambda: "running" in (room.path / "out1").read_text())
         self.head = HeadPage(self.journal / "head")
+
+    def settled(self) -> dict[Node, list[object]]:
+        """Every memo that the chain holds as final, by what it settles."""
+        words = (self.command.room.path / "out1").read_text().split()
+        url, payer = (words[words.index(name) + 1] for name in ("rpc", "payer"))
+
+        async def read() -> ChainEvidence:
+            async with RpcClient(url) as rpc:
+                return await read_chain(rpc, payer)
+
+        found = asyncio.run(read()).transactions
+        return {node: [memo_of(one.memo) for one in landed] for node, landed in found.items()}
 
     def first(self) -> int:
         """First position of the journal that is left."""
@@ -120,6 +136,7 @@ def test_segments_go_while_relayer_and_engine_are_killed(
     for command in (["verify", "--rpc", "http://127.0.0.1:1", "--payer", "x"], ["prices"]):
         assert execute([*command, "--data-dir", str(group.data_dir)]) == JournalGone.exit_code
         assert "the journal begins at position" in capsys.readouterr().err
+    assert group.settled() == {node: [memo] for node, memo in wanted.items()}
     group.command.process.send_signal(signal.SIGINT)
     assert group.command.wait(20).status == 0
 
@@ -132,8 +149,11 @@ def test_segments_go_while_relayer_and_engine_are_killed(
         count = int(plain.meta[0][name])
         assert getattr(books, name)[:count].tobytes() == getattr(plain, name)[:count].tobytes()
     store = Store(group.data_dir / "relayer" / "store.sqlite")
-    rows = store._db.execute("SELECT batch, chunk, payload, state FROM intent").fetchall()
-    assert {Node(b, c): memo_of(memo) for b, c, memo, _ in rows} == wanted
-    assert {state for *_, state in rows} == {"finalized"}
+    rows = store._db.execute("SELECT batch, chunk, payload FROM intent").fetchall()
+    pruned = store.pruned()
+    assert {Node(b, c): memo_of(memo) for b, c, memo in rows} == {
+        node: memo for node, memo in wanted.items() if node.batch > pruned.batch
+    }
+    assert store.counts() == {State.FINALIZED: len(wanted)} and pruned.batch > 0
     point = store.resume_point()
     assert point is not None and point.batch > batches // 2

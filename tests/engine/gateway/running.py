@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.common.settings import Settings
 from engine.gateway.engine import Engine
-from engine.gateway.process import open_engine
+from engine.gateway.process import open_reachable, recovered
 from engine.gateway.server import Connection, Listeners, serve
 from engine.gateway.session import sealed
 from kernels import frames as f
@@ -57,9 +57,9 @@ def settings_for(data_dir: Path, **engine: Any) -> Settings:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Open and serve an engine; close both."""
-    engine = open_engine(settings)
+    places, engine = open_reachable(settings, *recovered(settings))
     stop = asyncio.get_running_loop().create_future()
-    server = await serve(settings, engine, stop)
+    server = await serve(settings, engine, places, stop)
     try:
         yield Running(settings, engine, server)
     finally:

@@ -386,23 +386,23 @@ def test_a_tcp_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_what_lies_at_the_sockets_path_is_removed_only_if_it_is_a_dead_socket(tmp_path: Path) -> None:
-    path = settings_for(tmp_path).engine.socket
+    settings = settings_for(tmp_path)
+    path = settings.engine.socket
 
-    async def refused(name: str, why: str) -> None:
+    async def refused(why: str) -> None:
         with pytest.raises(SettingsError, match=why):
-            async with running(settings_for(tmp_path / name, socket=path)):
+            async with running(settings):
                 raise AssertionError("the path was free")
 
     async def main() -> None:
         path.write_text("kept")
-        await refused("file", "no socket")
+        await refused("no socket")
         assert path.read_text() == "kept"
         path.unlink()
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(str(path))
             other.listen(1)
-            await refused("living", "another process listens")
-        settings = settings_for(tmp_path / "dead", socket=path)
+            await refused("another process listens")
         async with running(settings):
             peer = await Peer.connect(settings)
             peer.close()
