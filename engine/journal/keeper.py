@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from engine.common.errors import JournalFull
 from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
+from engine.common.stop import StopSignals
 from engine.journal.segment import disk_error, sync_directory, write_zeros
 from engine.journal.writer import SPARE_DIR
 
@@ -24,12 +23,17 @@ _FULL_PAUSE_S = 1.0
 
 
 def top_up(
-    directory: Path, segment_bytes: int, ahead: int = AHEAD, pause: Callable[[], bool] | None = None
+    directory: Path,
+    segment_bytes: int,
+    ahead: int = AHEAD,
+    pause: Callable[[], bool] | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> int:
     """Make prezeroed segments until `ahead` of them are ready; returns how many it made.
 
     A segment has its final name only when it is wholly written and synced. JournalFull: no room. SyncFailed: the
-    disk fails. pause: between slices, see `write_zeros`; the first one of none is made without.
+    disk fails. pause: after each small slice, see `write_zeros`. The first one of none is made without pauses, in
+    slices of full size; there `stopped` is asked.
     """
     spare = directory / SPARE_DIR
     try:
@@ -42,7 +46,8 @@ def top_up(
     number = 1 + max((int(p.stem) for p in sizes), default=0)
     while ready + made < ahead:
         part = spare / f"{number:016d}.part"
-        if not write_zeros(part, segment_bytes, pause if ready or made else None):
+        at_ease = pause is not None and (ready or made)
+        if not write_zeros(part, segment_bytes, pause if at_ease else stopped, small=bool(at_ease)):
             break
         try:
             part.rename(part.with_suffix(".ready"))
@@ -65,16 +70,19 @@ def _sizes(spare: Path) -> dict[Path, int]:
 
 def run(settings: Settings) -> None:
     """Process entry point: top up until told to stop. A full disk is told once and tried again."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignals()
     directory = settings.data_dir / "journal"
     log = get_logger()
     notify_ready({"pid": os.getpid()})
     full = False
     while not stop.wait(_FULL_PAUSE_S if full else _PAUSE_S):
         try:
-            top_up(directory, settings.engine.segment_bytes, pause=lambda: stop.wait(_BREATH_S))
+            top_up(
+                directory,
+                settings.engine.segment_bytes,
+                pause=lambda: stop.wait(_BREATH_S),
+                stopped=stop.is_set,
+            )
             full = False
         except JournalFull as error:
             if not full:

@@ -126,18 +126,20 @@ def disk_error(what: str, error: OSError) -> JournalError:
     return SyncFailed(f"{what}: {error.strerror}; the process ends")
 
 
-def write_zeros(path: Path, size: int, pause: Callable[[], bool] | None = None) -> bool:
+def write_zeros(
+    path: Path, size: int, pause: Callable[[], bool] | None = None, *, small: bool = False
+) -> bool:
     """Create `path` with `size` written zero bytes, synced: blocks are allocated, later syncs move no metadata.
 
-    In synced slices, so that a sync of the engine's never waits behind a whole segment. pause: called after
-    each slice, which are then smaller; it may wait, and give up by True: nothing is left and False returned.
+    In synced slices, so that a sync of the engine's never waits behind a whole segment; small: a quarter as large.
+    pause: called after each slice; it may wait, and give up by True: nothing is left and False returned.
     JournalFull if the disk has no room, SyncFailed if it fails otherwise; what was written is removed.
     """
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:
         raise disk_error(f"{path}: cannot be created", error) from error
-    piece = len(_ZERO_CHUNK) if pause is None else _SMALL_SLICE
+    piece = _SMALL_SLICE if small else len(_ZERO_CHUNK)
     try:
         left = size
         while left:

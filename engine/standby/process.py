@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +18,7 @@ from engine.common.logs import get_logger
 from engine.common.memory import settle_memory
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
+from engine.common.stop import Stop, StopSignals
 from engine.core.apply import Machine
 from engine.core.state import State
 from engine.follower import Follower
@@ -51,7 +50,7 @@ class Standby:
     """
 
     def __init__(
-        self, settings: Settings, stop: threading.Event, make_room: Callable[[Machine], None] | None = None
+        self, settings: Settings, stop: Stop, make_room: Callable[[Machine], None] | None = None
     ) -> None:
         self._directory = settings.data_dir / "journal"
         self._settings = settings.standby
@@ -152,9 +151,7 @@ def follow(settings: Settings, make_room: Callable[[Machine], None]) -> Taken | 
     make_room as for `Standby`. Garbage collection is off from here on: what lives now lives on, and the engine's
     loop will need it so.
     """
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stop = StopSignals()
     _await_head(settings.data_dir / "journal" / "head", stop)
     if stop.is_set():
         return None
@@ -166,12 +163,13 @@ def follow(settings: Settings, make_room: Callable[[Machine], None]) -> Taken | 
     settle_memory()
     notify_ready({"pid": os.getpid(), "position": position})
     taken = standby.run()
+    stop.close()
     if taken is None:
         standby.close()
     return taken
 
 
-def _await_head(head: Path, stop: threading.Event) -> None:
+def _await_head(head: Path, stop: StopSignals) -> None:
     """Wait for the engine's head page: the standby may start first. JournalError: none in time."""
     deadline_s = time.monotonic() + _HEAD_PATIENCE_S
     while not head.exists() and not stop.wait(0.02):

@@ -112,3 +112,22 @@ def test_the_process_keeps_up_and_ends_on_sigterm(tmp_path: Path) -> None:
         if child.poll() is None:
             child.kill()
             child.wait()
+
+
+def test_told_to_stop_in_its_first_segment_it_ends_and_leaves_nothing(tmp_path: Path) -> None:
+    """A segment of 8 GiB takes seconds on any disk: the supervisor would have killed it."""
+    settings = Settings(data_dir=tmp_path, engine={"segment_bytes": 1 << 33})
+    code = "from engine.common.settings import load; from engine.journal.keeper import run; run(load())"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=os.environ | settings.to_env())
+    try:
+        spare, deadline_s = tmp_path / "journal" / SPARE_DIR, time.monotonic() + 20
+        while not list(spare.glob("*.part")):
+            assert time.monotonic() < deadline_s and child.poll() is None
+            time.sleep(0.005)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(5) == 0
+        assert list(spare.iterdir()) == []
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
