@@ -10,8 +10,8 @@ import pytest
 from engine.app.cli import execute
 from engine.app.json_example import market_lines, trade_lines
 from kernels.frames import Source
+from tests.engine.gateway.json_talk import Talk, text
 from tests.engine.gateway.running import run, running, settings_for
-from tests.engine.gateway.test_json_adapter import Talk, text
 
 
 def test_a_market_a_tick_and_a_trade_without_a_refusal(tmp_path: Path) -> None:

@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import orjson
 import pytest
 
-from engine.common.errors import ConnectionLost, SettingsError, TransportFault
+from engine.common.errors import TransportFault
 from engine.gateway.client import EngineClient, seal
-from engine.gateway.json_adapter import Conversation, FollowedBooks, LineCutter
+from engine.gateway.json_adapter import LineCutter
 from engine.gateway.json_lines import LINE_BYTES_MAX
-from engine.gateway.json_listener import Listener
-from engine.gateway.session import NO_OUTPUTS
 from kernels import frames as f
 from kernels.frames import FRAME, Source, Template
 from tests.engine.gateway.json_material import AsLines, lines_of
-from tests.engine.gateway.running import PATIENCE_S, SOURCES, Running, run, running, settings_for, until
-from tests.engine.journal.material import flow, folded
-
-ROOT = Path(__file__).resolve().parents[3]
-FLOW = flow()
-FIRST_FILL = int(np.flatnonzero(FLOW["template"] == Template.FILL)[0])
-OPENING = FLOW[:FIRST_FILL]
-BTC = {"type": "fill", "market": "BTC", "price": "67000", "size": "0.01", "side": "buy", "maker": 1, "taker": 2,
-       "trade_id": 1, "time_ns": 1_700_000_000_000_000_000}  # fmt: skip
-
-
-def text(*lines: dict[str, Any]) -> bytes:
-    return b"".join(orjson.dumps(line) + b"\n" for line in lines)
-
-
-async def chunks(*parts: bytes | None) -> AsyncIterator[bytes | None]:
-    for part in parts:
-        yield part
-
-
-class Talk:
-    """A conversation with a running engine, and everything it said."""
-
-    def __init__(self, r: Running, sources: list[Source] = SOURCES, **options: Any) -> None:
-        self.said: list[dict[str, Any]] = []
-        self.books = FollowedBooks(r.journal)
-        options = {"last_output": 0, **options}
-        self.it = Conversation(r.settings.engine.socket, sources, self.books, self.said.append, **options)
-
-    async def run(self, *parts: bytes | None) -> list[dict[str, Any]]:
-        try:
-            await self.it.run(chunks(*parts))
-        finally:
-            self.books.close()
-        return self.said
-
-    def of(self, kind: str) -> list[dict[str, Any]]:
-        return [line for line in self.said if line["type"] == kind]
-
-
-async def opened(r: Running, frames: np.ndarray = OPENING) -> None:
-    client = EngineClient(r.settings.engine.socket, SOURCES, last_output=NO_OUTPUTS)
-    await client.connect()
-    await client.send(frames)
-    await client.drain()
-    await client.close()
+from tests.engine.gateway.json_talk import BTC, FLOW, OPENING, Talk, opened, text
+from tests.engine.gateway.running import PATIENCE_S, run, running, settings_for
+from tests.engine.journal.material import folded
 
 
 @pytest.mark.parametrize("pieces", [pytest.param(1, marks=pytest.mark.slow), 37])
@@ -242,169 +191,6 @@ def test_one_endless_line_takes_no_memory() -> None:
     lines = [line for _ in range(100) for line in cutter.cut(b"z" * 50_000)]
     assert lines == [(1, None)] and len(cutter._rest) <= LINE_BYTES_MAX
     assert cutter.cut(b"\nok\n") == [(2, b"ok")]
-
-
-class Person:
-    """Somebody who is connected to the listener."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-
-    async def next(self) -> dict[str, Any]:
-        line: dict[str, Any] = orjson.loads(await asyncio.wait_for(self.reader.readline(), PATIENCE_S))
-        return line
-
-    async def until(self, kind: str) -> dict[str, Any]:
-        while (line := await self.next())["type"] != kind:
-            continue
-        return line
-
-
-@pytest.mark.parametrize("over", [pytest.param("tcp", marks=pytest.mark.slow), "unix"])
-def test_a_listener_serves_one_after_another(tmp_path: Path, over: str) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            await opened(r)
-            books = FollowedBooks(r.journal)
-            listener = Listener(r.settings.engine.socket, [Source.MATCHING], books, last_output=0)
-            path = str(r.settings.engine.socket.with_name("j"))
-            await listener.start(path if over == "unix" else "127.0.0.1:0")
-
-            async def person() -> Person:
-                if over == "unix":
-                    return Person(*await asyncio.open_unix_connection(path))
-                return Person(*await asyncio.open_connection("127.0.0.1", listener.port))
-
-            first = await person()
-            seq = (await first.until("welcome"))["next_seq"]
-            first.writer.write(text(BTC))
-            assert (await first.until("ack"))["seq"] == seq
-            second = await person()
-            told = await second.until("fault")
-            assert told["fault"] == "source_taken"
-            last = await second.until("error")
-            assert last["reason"] == "connection_lost" and "source_taken" in last["message"]
-            first.writer.close()
-            await until(lambda: r.engine.head.get("sessions") == 0)
-            third = await person()
-            assert (await third.until("welcome"))["next_seq"] == seq + 1
-            third.writer.write(b"{\n")
-            assert (await third.until("error"))["line"] == 1
-            await listener.close()
-            books.close()
-            if over == "unix":
-                assert os.stat(path).st_mode & 0o777 == 0o600
-
-    run(main)
-
-
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "example.org:1"])
-def test_the_listener_is_for_this_machine_only(tmp_path: Path, address: str) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            books = FollowedBooks(r.journal)
-            listener = Listener(r.settings.engine.socket, [Source.MATCHING], books, last_output=0)
-            with pytest.raises(SettingsError, match="of this machine's own"):
-                await listener.start(address)
-            (tmp_path / "file").touch()
-            with pytest.raises(SettingsError, match="is there already"):
-                await listener.start(str(tmp_path / "file"))
-            books.close()
-
-    run(main)
-
-
-async def command(r: Running, given: bytes, *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    child = await asyncio.create_subprocess_exec(
-        *[sys.executable, "-m", "engine.app", "json", "--data-dir", str(r.settings.data_dir)],
-        *["--set", f"engine.socket={r.settings.engine.socket}", *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        out, err = await asyncio.wait_for(child.communicate(given), PATIENCE_S)
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    assert child.returncode is not None
-    return child.returncode, [orjson.loads(line) for line in out.splitlines()], err.decode()
-
-
-def test_the_command_on_stdin(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            await opened(r)
-            seq = r.engine.durable_seq(Source.MATCHING) + 1
-            status, said, err = await command(r, text(BTC, BTC | {"price": "x"}, BTC))
-            assert (
-                status == 2 and err == "godark: stdin: row 2: this line was not taken; such lines in all: 1\n"
-            )
-            assert said[0] == {"type": "welcome", "source": "matching", "next_seq": seq}
-            assert [line["line"] for line in said if line["type"] == "sent"] == [1, 3]
-            assert r.engine.durable_seq(Source.MATCHING) == seq + 1
-            assert any("output" in line for line in said)
-
-    run(main)
-
-
-@pytest.mark.slow
-def test_the_command_without_outputs(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            await opened(r)
-            status, said, _ = await command(r, text(BTC), "--no-outputs")
-            assert status == 0 and [line["type"] for line in said] == ["welcome", "sent", "ack"]
-
-    run(main)
-
-
-@pytest.mark.slow
-def test_the_command_as_a_listener_ends_on_a_signal(tmp_path: Path) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            path = r.settings.engine.socket.with_name("j")
-            child = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", "engine.app", "json", "--data-dir", str(tmp_path)],
-                *["--set", f"engine.socket={r.settings.engine.socket}", "--listen", str(path)],
-                stderr=subprocess.PIPE, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)},
-            )  # fmt: skip
-            assert child.stderr is not None
-            try:
-                told = await asyncio.wait_for(child.stderr.readline(), PATIENCE_S)
-                assert told == f"godark: JSON lines on {path}\n".encode()
-                person = Person(*await asyncio.open_unix_connection(path))
-                await person.until("welcome")
-                child.send_signal(signal.SIGTERM)
-                assert await asyncio.wait_for(child.wait(), 5) == 0
-                assert not path.exists()
-            finally:
-                if child.returncode is None:
-                    child.kill()
-                    await child.wait()
-
-    run(main)
-
-
-def test_no_engine_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "engine.app", "json", "--data-dir", str(tmp_path)],
-        input=b"", capture_output=True, cwd=ROOT, timeout=30, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 3 and b"no engine has run here yet" in done.stderr
-
-
-def test_outputs_that_never_come_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def main() -> None:
-        async with running(settings_for(tmp_path)) as r:
-            await opened(r)
-            monkeypatch.setattr("engine.gateway.json_adapter._OUTPUTS_S", 0.1)
-            talk = Talk(r, [Source.MATCHING])
-            monkeypatch.setattr(talk.books, "outputs", lambda: 1 << 40)
-            with pytest.raises(ConnectionLost, match="outputs end at"):
-                await talk.run(b"")
-
-    run(main)
 
 
 def test_seal_makes_frames_that_are_taken(tmp_path: Path) -> None:

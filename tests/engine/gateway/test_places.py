@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
 from collections.abc import Iterator
@@ -10,12 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from engine.common.errors import SettingsError
+from engine.common.errors import JournalLocked, SettingsError
 from engine.common.settings import Settings
 from engine.gateway.places import Places
-from engine.gateway.process import open_reachable, recovered
+from engine.gateway.process import open_engine, open_reachable, recovered
 from kernels.frames import Source, Template
-from tests.engine.gateway.running import Peer, hello, run, running, settings_for
+from tests.engine.gateway.running import (
+    Peer,
+    hello,
+    run,
+    running,
+    settings_for,
+)
 
 
 @contextmanager
@@ -125,5 +132,81 @@ def test_every_address_of_a_name_is_served(tmp_path: Path) -> None:
             peer.writer.write(hello(Source.API))
             await peer.expect(Template.WELCOME)
             peer.close()
+
+    run(main)
+
+
+def test_the_socket_is_private_and_goes_with_the_server(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+
+    async def main() -> None:
+        async with running(settings):
+            assert settings.engine.socket.stat().st_mode & 0o777 == 0o600
+            with pytest.raises(JournalLocked):
+                open_engine(settings)
+        assert not settings.engine.socket.exists()
+        async with running(settings) as again:
+            assert again.engine.epoch == 2
+
+    run(main)
+
+
+def test_tcp_serves_the_same(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    async def main() -> None:
+        async with running(settings_for(tmp_path, tcp=f"127.0.0.1:{port}")):
+            peer = Peer(*await asyncio.open_connection("127.0.0.1", port))
+            peer.writer.write(hello(Source.API))
+            await peer.expect(Template.WELCOME)
+            peer.close()
+
+    run(main)
+
+
+def test_a_tcp_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+        async def main() -> None:
+            with pytest.raises(SettingsError, match=f"cannot listen on 127.0.0.1:{port}"):
+                async with running(settings_for(tmp_path, tcp=f"127.0.0.1:{port}")):
+                    raise AssertionError("the port was free")
+
+        run(main)
+
+
+def test_what_lies_at_the_sockets_path_is_removed_only_if_it_is_a_dead_socket(tmp_path: Path) -> None:
+    settings = settings_for(tmp_path)
+    path = settings.engine.socket
+
+    async def refused(why: str) -> None:
+        with pytest.raises(SettingsError, match=why):
+            async with running(settings):
+                raise AssertionError("the path was free")
+
+    async def main() -> None:
+        path.write_text("kept")
+        await refused("no socket")
+        assert path.read_text() == "kept"
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            other.listen(1)
+            await refused("another process listens")
+        async with running(settings):
+            peer = await Peer.connect(settings)
+            peer.close()
+
+    run(main)
+
+
+def test_a_socket_in_no_directory_is_told_in_one_line(tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(SettingsError, match=r"engine\.socket: cannot listen on .*No such file"):
+            async with running(settings_for(tmp_path, socket=tmp_path / "missing" / "engine.sock")):
+                raise AssertionError("there is no such directory")
 
     run(main)

@@ -13,6 +13,7 @@ from engine.core.apply import Machine
 from engine.core.views import views_of
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.recovery import Tail, judge_tail
+from engine.journal.segment import list_segments
 from engine.journal.writer import JournalWriter
 from engine.venue.simulator import Simulator
 from kernels.frames import FRAME
@@ -98,3 +99,9 @@ def folded(frames: Frames) -> Machine:
 def contents(directory: Path) -> dict[str, bytes]:
     """Bytes of every file of a journal, by name."""
     return {p.name: p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+
+
+def only_segment(directory: Path) -> Path:
+    """The file of a journal that has but one."""
+    (segment,) = list_segments(directory)
+    return segment.path
