@@ -19,6 +19,7 @@ from kernels.room import (
     recheck_accounts,
     recheck_positions,
 )
+from kernels.slots import index_cross
 from kernels.sweep import (
     FLAG_LIQUIDATABLE,
     list_cross,
@@ -27,6 +28,7 @@ from kernels.sweep import (
     sweep_accounts,
     sweep_positions,
 )
+from kernels.touched import new_members
 
 POSITIONS = 10_000_000
 MARKETS = 200
@@ -133,13 +135,13 @@ class IncrementalCross:
 
     def __init__(self, books: Books) -> None:
         accounts = len(books.accounts)
-        self.books = books
-        self.first, self.members = (
-            np.zeros(accounts + 1, np.int64),
-            np.zeros(len(books.positions), np.int64),
-        )
-        list_cross(books.positions, len(books.positions), accounts, self.first, self.members)
-        self.lists = (books.positions, self.first, self.members)
+        self.books, count = books, len(books.positions)
+        first, members = np.zeros(accounts + 1, np.int64), np.zeros(count, np.int64)
+        list_cross(books.positions, count, accounts, first, members)
+        self.ranges = books.positions, first, members
+        heads, following = np.zeros(accounts, np.int32), np.zeros(count, np.int32)
+        index_cross(heads, following, books.positions, count)
+        self.lists = books.positions, heads, following, new_members()
         self.rooms, self.found = np.zeros(accounts, np.int32), np.zeros(accounts, np.int64)
         self.ratios, self.flags = np.zeros(accounts, np.int64), np.zeros(accounts, np.int8)
         self.moves = np.zeros(len(books.risk), np.int64)
@@ -149,7 +151,7 @@ class IncrementalCross:
     def full(self, risk: NDArray[np.void]) -> NDArray[np.int64]:
         """Accounts liquidatable at `risk`, every one valued."""
         accounts = self.books.accounts
-        sweep_accounts(accounts, 0, len(accounts), *self.lists, risk, *self.table, self.ratios, self.flags)
+        sweep_accounts(accounts, 0, len(accounts), *self.ranges, risk, *self.table, self.ratios, self.flags)
         return np.flatnonzero(self.flags == FLAG_LIQUIDATABLE)
 
     def tick(self, risk: NDArray[np.void]) -> NDArray[np.int64]:

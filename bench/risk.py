@@ -12,6 +12,7 @@ from bench._margin_rivals import Books, moved, seeded_books
 from bench.harness import Budget
 from engine.core.apply import Machine
 from engine.follower import Followed
+from engine.risk.pace import Pace
 from engine.risk.proposals import rank
 from engine.risk.sweeper import Sweeper
 from kernels import slots
@@ -29,6 +30,8 @@ STEADY, SUDDEN_AT = 40, 10
 """Sweeps one after the other as the process does them, and which of them meets a price that jumped."""
 SLICES = 100
 PROPOSED = 1024
+TURN_NS, SHARE = 100_000_000, 4
+"""A turn of the process, and which part of it rooms and first checks may take."""
 
 
 def machine_of(books: Books) -> Machine:
@@ -87,15 +90,13 @@ class Spent:
 
 def measured(machine: Machine, books: Books, fills: int) -> Spent:
     """Sweeps at prices as they were, a little and far from there. Every answer is compared with everyone's."""
-    sweeper, spent = Sweeper(machine), Spent()
-    sweeper.touch(touching(machine, 1, 0))
-    sweeper.sweep()
+    spent = Spent()
     for turn in range(TICKS + 1):
         if turn == 1:
             spent.best.clear()  # the first turn loads what is compiled
         for name, bps in (("calm", CALM_BPS), ("moving", MOVING_BPS)):
             put_prices(machine, books.risk)
-            sweeper.rooms.void = True
+            sweeper = Sweeper(machine)
             spent.begin()
             sweeper.sweep()
             spent.end("all rooms anew")
@@ -138,6 +139,38 @@ def steady(machine: Machine, books: Books, fills: int) -> list[float]:
     return spent
 
 
+def in_turns(machine: Machine, sweeper: Sweeper) -> list[float]:
+    """Seconds of each turn, with its ranking, until no room is late; then of each slice of a check of everyone."""
+    rooms, checks, spent = Pace(TURN_NS // SHARE), Pace(TURN_NS // SHARE), []
+    late, done = True, False
+    while not done:
+        began = time.perf_counter()
+        if late:
+            used = sweeper.take_rooms(rooms.units())
+            rooms.took(used, int((time.perf_counter() - began) * 1e9))
+            found = sweeper.look()
+            rank(machine, sweeper, found, PROPOSED)
+            late = sweeper.counts.late > 0
+        else:
+            slices = -(-sweeper.counts.units // checks.units())
+            done = sweeper.check_slice(found, slices)
+            checks.took(sweeper.counts.units // slices, int((time.perf_counter() - began) * 1e9))
+        spent.append(time.perf_counter() - began)
+    return spent
+
+
+def upheavals(machine: Machine) -> dict[str, list[float]]:
+    """Seconds of each turn where all rooms are due: at a start, when the tiers change, when half of all positions
+    are touched."""
+    sweeper = Sweeper(machine)
+    out = {"start": in_turns(machine, sweeper)}
+    machine.books.tiers["maintenance_e12"][0] += 1
+    out["tiers"] = in_turns(machine, sweeper)
+    sweeper.touch(touching(machine, machine.state.number("positions") // 3, 1))
+    out["half touched"] = in_turns(machine, sweeper)
+    return out
+
+
 def run(scale: int = 1) -> Iterator[Budget]:
     """Measure; `scale` divides every size, for a look at whether it runs."""
     count = max(ACCOUNTS // scale, 16) * PER_ACCOUNT
@@ -146,6 +179,7 @@ def run(scale: int = 1) -> Iterator[Budget]:
     fills = max(FILLS_PER_S // 10 // scale, 1)
     best = measured(machine, books, fills).best
     spent = steady(machine, books, fills)
+    turns = upheavals(machine)
     sizes = {f"{name}, ms": seconds * 1e3 for name, seconds in best.items()}
     sizes |= {"positions": float(count), "fills that touch, a tick": float(fills)}
     yield Budget(
@@ -166,4 +200,15 @@ def run(scale: int = 1) -> Iterator[Budget]:
         answer_checked=True,
         ratios={"all rooms and everyone in one": max(spent) / at_once},
         sizes={"median, ms": sorted(spent)[STEADY // 2] * 1e3, "after a jump, ms": spent[SUDDEN_AT] * 1e3},
+    )
+    worst = {name: max(spent) for name, spent in turns.items()}
+    yield Budget(
+        name="worst turn of a start, a change of tiers, and half of all positions touched",
+        figure=max(worst.values()) * 1e3,
+        unit="ms",
+        goal="≤ 100",
+        answer_checked=True,
+        ratios={"all rooms and everyone in one": max(worst.values()) / at_once},
+        sizes={f"{name}, worst ms": seconds * 1e3 for name, seconds in worst.items()}
+        | {f"{name}, turns": float(len(spent)) for name, spent in turns.items()},
     )

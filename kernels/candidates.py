@@ -9,9 +9,8 @@ from kernels.layouts import LIMIT, MARKET_FROZEN, MARKET_HALTED
 from kernels.liquidation import deleverage_score
 from kernels.margin import floor_rate_e12, position_margin, put_risk, ratio_e6, unrealised_e6
 from kernels.oracle_rules import admits
-from kernels.slots import Links, find_position
+from kernels.slots import Links, find_position, list_linked
 from kernels.sweep import account_margin
-from kernels.touched import list_linked
 from kernels.types import Rows, Words, wide
 
 

@@ -20,8 +20,9 @@ from kernels.int128 import add_checked, mul_div_ceil, mul_div_floor
 from kernels.jit import kernel
 from kernels.margin import PRICE_WIDE, RATE_ONE, held_tier, position_margin, tier_rate_e12
 from kernels.narrow import share_up
+from kernels.slots import Links, list_linked
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE, account_margin, unit_flags
-from kernels.types import Record, Rows, Words, wide
+from kernels.types import Record, Rows, Words, at, wide
 
 ROOM_ONE = 1_000_000_000
 MOVE_MAX = 2_147_483_647
@@ -129,8 +130,8 @@ def account_room(
 ) -> int:
     """Room of a cross account; ROOM_NEVER where it holds nothing."""
     surplus, weight, held = free_e6, 0, 0
-    for at in range(begin, end):
-        position = positions[members[at]]
+    for k in range(begin, end):
+        position = positions[members[k]]
         own, heavy, ok = exposure(position, anchor[wide(position["market"])], tiers, tier_at)
         held += position["size"] != 0
         surplus, ok1 = add_checked(surplus, own)
@@ -157,18 +158,21 @@ def anchor_accounts(
     start: int,
     stop: int,
     positions: Rows,
-    first: Words,
+    first: Links,
+    following: Links,
     members: Words,
     anchor: Rows,
     tiers: Rows,
     tier_at: Words,
     rooms: Rooms,
 ) -> None:
-    """rooms[a] = `account_room` of accounts start..stop-1. rooms: int32."""
+    """rooms[a] = `account_room` of accounts start..stop-1, by the books' own lists of their cross positions.
+
+    rooms: int32; members: int64, scratch for as many as one account can have.
+    """
     for a in range(start, stop):
-        rooms[a] = account_room(
-            accounts[a]["free_e6"], positions, members, first[a], first[a + 1], anchor, tiers, tier_at
-        )
+        count = list_linked(first, following, a, members)
+        rooms[a] = account_room(accounts[a]["free_e6"], positions, members, 0, count, anchor, tiers, tier_at)
 
 
 @kernel
@@ -207,14 +211,15 @@ def recheck_positions(
 ) -> int:
     """Keep in found[:count] the isolated positions that are liquidatable or at fault; how many.
 
-    One whose own market moved less than its room is passed over without being valued.
+    One whose own market moved less than its room is passed over without being valued. So is one that has become
+    a cross position since its room was taken.
     """
     kept = 0
-    for at in range(count):
-        slot = found[at]
+    for k in range(count):
+        slot = found[k]
         position = positions[slot]
         market = wide(position["market"])
-        if wide(rooms[slot]) >= moves[market]:
+        if wide(rooms[slot]) >= moves[market] or wide(position["mode"]) != 0:
             continue
         equity, maintenance, _, ok = position_margin(position, risk[market], tiers, tier_at)
         if unit_flags(equity, maintenance, ok) & (FLAG_LIQUIDATABLE | FLAG_FAULT) != 0:
@@ -229,7 +234,8 @@ def recheck_accounts(
     count: int,
     accounts: Rows,
     positions: Rows,
-    first: Words,
+    first: Links,
+    following: Links,
     members: Words,
     risk: Rows,
     moves: Words,
@@ -237,19 +243,22 @@ def recheck_accounts(
     tiers: Rows,
     tier_at: Words,
 ) -> int:
-    """Keep in found[:count] the accounts whose cross side is liquidatable or at fault; how many."""
+    """Keep in found[:count] the accounts whose cross side is liquidatable or at fault; how many.
+
+    One of whose markets none moved as far as its room is passed over. Lists as in `anchor_accounts`.
+    """
     kept = 0
-    for at in range(count):
-        a = found[at]
+    for k in range(count):
+        account = found[k]
+        held = list_linked(first, following, account, members)
         widest = 0
-        for k in range(first[a], first[a + 1]):
-            widest = max(widest, moves[wide(positions[members[k]]["market"])])
-        if wide(rooms[a]) >= widest:
+        for j in range(held):
+            widest = max(widest, moves[at(wide(positions[members[j]]["market"]))])
+        if wide(rooms[account]) >= widest:
             continue
-        equity, maintenance, ok = account_margin(
-            accounts[a]["free_e6"], positions, members, first[a], first[a + 1], risk, tiers, tier_at
-        )
-        if unit_flags(equity, maintenance, ok) & (FLAG_LIQUIDATABLE | FLAG_FAULT) != 0:
-            found[kept] = a
+        free_e6 = accounts[account]["free_e6"]
+        equity, need, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
+        if unit_flags(equity, need, ok) & (FLAG_LIQUIDATABLE | FLAG_FAULT) != 0:
+            found[kept] = account
             kept += 1
     return kept

@@ -198,3 +198,14 @@ def index_cross(first: Links, following: Links, positions: Rows, count: int) -> 
     for slot in range(count):
         if wide(positions[slot]["mode"]) != 0:
             link_position(first, following, wide(positions[slot]["account"]), slot)
+
+
+@kernel
+def list_linked(first: Links, following: Links, account: int, members: Words) -> int:
+    """Write the slots of an account's cross positions to `members`; how many."""
+    count, slot = 0, wide(first[account]) - 1
+    while slot >= 0:
+        members[count] = slot
+        count += 1
+        slot = wide(following[slot]) - 1
+    return count

@@ -3,6 +3,8 @@
 For a follower that sweeps by rooms (`room`). A unit is touched when a frame may have changed what its room
 depends on: its position or, of a cross account, its free balance or any of its positions. Cross positions
 are found by the lists that the books keep (`slots.Links`), so that one touch costs one account's positions.
+As many as fit are listed, to be dealt with at once; of the others only a mark is kept, and whoever has no time
+for all goes on through the marks another time (`take_slots`, `take_accounts`).
 """
 
 from __future__ import annotations
@@ -17,20 +19,22 @@ from kernels.jit import kernel
 from kernels.layouts import ACCOUNT_CROSS, MAX_MARKETS
 from kernels.margin import ratio_e6
 from kernels.prefetch import prefetch
-from kernels.room import MOVE_MAX, Rooms, account_room, move_markets, position_room
-from kernels.slots import Links, find_position
+from kernels.room import BLOCK, MOVE_MAX, Rooms, account_room, move_markets, position_room
+from kernels.slots import Links, find_position, list_linked
 from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE, account_margin, unit_flags
-from kernels.types import Rows, Words, at, wide
+from kernels.types import Rows, Words, wide
 
 POSITIONS, ACCOUNTS = 0, 1
+MORE = 2
+"""counts[MORE + which]: of marked units, how many are not listed."""
 AHEAD = 16
 """How many touched positions ahead memory is asked for."""
 _TRANSFER, _SETTING = int(Template.TRANSFER), int(Template.SETTING)
 
 
 class Touched(NamedTuple):
-    """Units touched since their rooms were taken. counts: int64[2], of slots and accounts listed; where a count
-    is its list's length, more may have been touched than are listed. marks: int8, 1 of what is listed."""
+    """Units touched since their rooms were taken. marks: int8, 1 of all of them. counts: int64[4], how many slots
+    and accounts are listed, then how many are marked and not listed."""
 
     slots: Words
     slot_marks: NDArray[np.int8]
@@ -47,7 +51,7 @@ def new_touched(slots: int, accounts: int, listed: int) -> Touched:
         zeros(slots, np.int8),
         zeros(listed, np.int64),
         zeros(accounts, np.int8),
-        zeros(2, np.int64),
+        zeros(4, np.int64),
     )
 
 
@@ -58,12 +62,16 @@ def new_members() -> Words:
 
 @kernel
 def note(units: Words, marks: NDArray[np.int8], counts: Words, which: int, unit: int) -> None:
-    """List a unit once, as long as there is room."""
+    """Mark a unit, and list it as long as there is room."""
+    if wide(marks[unit]) != 0:
+        return
+    marks[unit] = 1
     count = counts[which]
-    if wide(marks[unit]) == 0 and count < units.shape[0]:
-        marks[unit] = 1
+    if count < units.shape[0]:
         units[count] = unit
         counts[which] = count + 1
+    else:
+        counts[MORE + which] += 1
 
 
 @kernel
@@ -141,17 +149,6 @@ def touch_frames(
 
 
 @kernel
-def list_linked(first: Links, following: Links, account: int, members: Words) -> int:
-    """Write the slots of an account's cross positions to `members`; how many."""
-    count, slot = 0, wide(first[account]) - 1
-    while slot >= 0:
-        members[count] = slot
-        count += 1
-        slot = wide(following[slot]) - 1
-    return count
-
-
-@kernel
 def refresh_rooms(
     touched: Touched,
     positions: Rows,
@@ -168,13 +165,14 @@ def refresh_rooms(
     account_rooms: Rooms,
 ) -> None:
     """Take the rooms of what is listed anew and empty the lists: at `anchor` of slots below upto[0] and accounts
-    below upto[1], of the others at `former`. members: `new_members`."""
+    below upto[1], of the others at `former`. members: `new_members`. What is marked only stays so."""
     count = touched.counts[POSITIONS]
     for k in range(count):
         prefetch(positions, touched.slots[min(k + AHEAD, count - 1)])
         slot = touched.slots[k]
         rows = anchor if slot < upto[POSITIONS] else former
         rooms[slot] = position_room(positions[slot], rows, tiers, tier_at)
+        touched.slot_marks[slot] = 0
     for k in range(touched.counts[ACCOUNTS]):
         account = touched.accounts[k]
         count = list_linked(first, following, account, members)
@@ -182,27 +180,119 @@ def refresh_rooms(
         account_rooms[account] = account_room(
             accounts[account]["free_e6"], positions, members, 0, count, rows, tiers, tier_at
         )
-    forget(touched)
+        touched.account_marks[account] = 0
+    touched.counts[POSITIONS] = 0
+    touched.counts[ACCOUNTS] = 0
 
 
 @kernel
-def anchor_linked(
-    accounts: Rows,
+def touch_all(
+    slots: int,
+    accounts: int,
+    known_slots: Words,
+    known_accounts: Words,
+    touched: Touched,
+) -> None:
+    """Mark slots 0..slots-1 and accounts 0..accounts-1, whatever was touched before.
+
+    The known ones, each once and below those, are listed as far as there is room: they come first.
+    """
+    touched.counts[:] = 0
+    touched.slot_marks[:] = 0
+    touched.account_marks[:] = 0
+    for slot in known_slots:
+        note(touched.slots, touched.slot_marks, touched.counts, POSITIONS, slot)
+    for account in known_accounts:
+        note(touched.accounts, touched.account_marks, touched.counts, ACCOUNTS, account)
+    touched.slot_marks[:slots] = 1
+    touched.account_marks[:accounts] = 1
+    touched.counts[MORE + POSITIONS] = slots - touched.counts[POSITIONS]
+    touched.counts[MORE + ACCOUNTS] = accounts - touched.counts[ACCOUNTS]
+
+
+@kernel
+def next_marked(marks: NDArray[np.int8], start: int, stop: int) -> int:
+    """The first marked unit of start..stop-1, or stop. A block without one costs one comparison of many units."""
+    for block in range(start, stop, BLOCK):
+        end = min(block + BLOCK, stop)
+        some = np.int8(0)
+        # An unsigned index is not tested for counting from the end, so that the loop becomes vectors.
+        for u in range(block, end):
+            some |= marks[np.uint64(u)]
+        if some != 0:
+            for u in range(block, end):
+                if wide(marks[u]) != 0:
+                    return u
+    return stop
+
+
+@kernel
+def take_slots(
+    touched: Touched,
     start: int,
     stop: int,
+    most: int,
+    positions: Rows,
+    anchor: Rows,
+    former: Rows,
+    upto: Words,
+    tiers: Rows,
+    tier_at: Words,
+    rooms: Rooms,
+) -> tuple[int, int]:
+    """Take the rooms of at most so many marked slots of start..stop-1 and unmark them: at `anchor` of those below
+    upto[0], else at `former`. (slot to go on from, how many). Lists are empty.
+    """
+    slot, taken = start, 0
+    while taken < most:
+        # Marks mostly lie side by side or far apart: look at the next one before at blocks.
+        if slot < stop and wide(touched.slot_marks[slot]) == 0:
+            slot = next_marked(touched.slot_marks, slot, stop)
+        if slot >= stop:
+            break
+        rows = anchor if slot < upto[POSITIONS] else former
+        rooms[slot] = position_room(positions[slot], rows, tiers, tier_at)
+        touched.slot_marks[slot] = 0
+        slot += 1
+        taken += 1
+    touched.counts[MORE + POSITIONS] -= taken
+    return slot, taken
+
+
+@kernel
+def take_accounts(
+    touched: Touched,
+    start: int,
+    stop: int,
+    most: int,
+    accounts: Rows,
     positions: Rows,
     first: Links,
     following: Links,
     members: Words,
     anchor: Rows,
+    former: Rows,
+    upto: Words,
     tiers: Rows,
     tier_at: Words,
     rooms: Rooms,
-) -> None:
-    """`room.anchor_accounts` by the books' own lists: rooms[a] of accounts start..stop-1."""
-    for a in range(start, stop):
-        count = list_linked(first, following, a, members)
-        rooms[a] = account_room(accounts[a]["free_e6"], positions, members, 0, count, anchor, tiers, tier_at)
+) -> tuple[int, int]:
+    """The same of accounts."""
+    account, taken = start, 0
+    while taken < most:
+        if account < stop and wide(touched.account_marks[account]) == 0:
+            account = next_marked(touched.account_marks, account, stop)
+        if account >= stop:
+            break
+        rows = anchor if account < upto[ACCOUNTS] else former
+        held = list_linked(first, following, account, members)
+        free_e6 = accounts[account]["free_e6"]
+        rooms[account] = account_room(free_e6, positions, members, 0, held, rows, tiers, tier_at)
+        touched.account_marks[account] = 0
+        account += 1
+        taken += 1
+    touched.counts[MORE + ACCOUNTS] -= taken
+    return account, taken
 
 
 @kernel
@@ -233,17 +323,6 @@ def sweep_linked(
 
 
 @kernel
-def forget(touched: Touched) -> None:
-    """Empty the lists, all rooms having been taken anew."""
-    for k in range(touched.counts[POSITIONS]):
-        touched.slot_marks[touched.slots[k]] = 0
-    for k in range(touched.counts[ACCOUNTS]):
-        touched.account_marks[touched.accounts[k]] = 0
-    touched.counts[POSITIONS] = 0
-    touched.counts[ACCOUNTS] = 0
-
-
-@kernel
 def widest_move(anchor: Rows, risk: Rows, count: int, moves: Words) -> int:
     """`room.move_markets`, but for markets that could not be valued then nor can now: they have not moved.
 
@@ -259,36 +338,3 @@ def widest_move(anchor: Rows, risk: Rows, count: int, moves: Words) -> int:
             moves[m] = MOVE_MAX
         widest = max(widest, moves[m])
     return widest
-
-
-@kernel
-def recheck_linked(
-    found: Words,
-    count: int,
-    accounts: Rows,
-    positions: Rows,
-    first: Links,
-    following: Links,
-    members: Words,
-    risk: Rows,
-    moves: Words,
-    rooms: Rooms,
-    tiers: Rows,
-    tier_at: Words,
-) -> int:
-    """`room.recheck_accounts` by the books' own lists; how many are kept in found[:count]."""
-    kept = 0
-    for k in range(count):
-        account = found[k]
-        held = list_linked(first, following, account, members)
-        widest = 0
-        for j in range(held):
-            widest = max(widest, moves[at(wide(positions[members[j]]["market"]))])
-        if wide(rooms[account]) >= widest:
-            continue
-        free_e6 = accounts[account]["free_e6"]
-        equity, need, ok = account_margin(free_e6, positions, members, 0, held, risk, tiers, tier_at)
-        if unit_flags(equity, need, ok) & (FLAG_LIQUIDATABLE | FLAG_FAULT) != 0:
-            found[kept] = account
-            kept += 1
-    return kept

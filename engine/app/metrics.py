@@ -18,7 +18,7 @@ from engine.risk.page import RiskPage
 
 _COUNTS = ("epoch", "durable", "ordinal", "booked", "refused", "duplicates", "faults", "sessions", "groups", "frames",
            "bytes", "settled_batch", "logged", "unlogged", "grown")  # fmt: skip
-_RISK_COUNTS = ("sweeps", "checks", "units", "found", "faults", "candidates", "deleverage", "unsent")
+_RISK_COUNTS = ("sweeps", "checks", "units", "late", "found", "faults", "candidates", "deleverage", "unsent")
 
 
 def measured(head: HeadPage, monotonic_ns: int) -> dict[str, Any]:

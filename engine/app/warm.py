@@ -202,6 +202,7 @@ FRAMES: Final = np.zeros(1, FRAME)
 TOUCHED: Final = touched.new_touched(1, 1, 1)
 LINKED: Final = (WORDS32, WORDS32, WORDS)
 """An account's cross positions by the books' own lists, and scratch for them."""
+TAKEN: Final = (RISK, RISK, WORDS, TIERS, TABLE, WORDS32)
 BY_PAIR: Final = (WORDS, POSITIONS, ACCOUNTS, INT)
 
 RISK_PROCESS: Final = (
@@ -213,7 +214,7 @@ RISK_PROCESS: Final = (
     Call(sweep.sweep_positions, (POSITIONS, INT, INT, *SWEPT, WORDS, FLAGS, sweep.new_work())),
     Call(touched.sweep_linked, (ACCOUNTS, INT, INT, POSITIONS, *LINKED, *SWEPT, WORDS, FLAGS)),
     Call(room.anchor_positions, (POSITIONS, INT, INT, *SWEPT, WORDS32)),
-    Call(touched.anchor_linked, (ACCOUNTS, INT, INT, POSITIONS, *LINKED, *SWEPT, WORDS32)),
+    Call(room.anchor_accounts, (ACCOUNTS, INT, INT, POSITIONS, *LINKED, *SWEPT, WORDS32)),
     Call(room.out_of_room, (WORDS32, INT, INT, INT, WORDS)),
     Call(room.recheck_positions, (WORDS, INT, POSITIONS, RISK, WORDS, WORDS32, TIERS, TABLE)),
     Call(touched.touch_legs, (LEGS, INT, *BY_PAIR, TOUCHED)),
@@ -222,11 +223,13 @@ RISK_PROCESS: Final = (
         touched.refresh_rooms,
         (TOUCHED, POSITIONS, ACCOUNTS, *LINKED, RISK, RISK, WORDS, TIERS, TABLE, WORDS32, WORDS32),
     ),
-    Call(touched.forget, (TOUCHED,)),
+    Call(touched.touch_all, (INT, INT, WORDS, WORDS, TOUCHED)),
+    Call(touched.take_slots, (TOUCHED, INT, INT, INT, POSITIONS, *TAKEN)),
+    Call(touched.take_accounts, (TOUCHED, INT, INT, INT, ACCOUNTS, POSITIONS, *LINKED, *TAKEN)),
     Call(touched.widest_move, (RISK, RISK, INT, WORDS)),
-    Call(touched.list_linked, (WORDS32, WORDS32, INT, WORDS)),
+    Call(slots.list_linked, (WORDS32, WORDS32, INT, WORDS)),
     Call(
-        touched.recheck_linked,
+        room.recheck_accounts,
         (WORDS, INT, ACCOUNTS, POSITIONS, *LINKED, RISK, WORDS, WORDS32, TIERS, TABLE),
     ),
     Call(candidates.put_risks, (MARKETS, ORACLES, *(INT,) * 4, RISK, WORDS)),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from engine.core.apply import Machine
 from engine.risk.sweeper import Sweeper
-from kernels import liquidation, margin, slots, sweep, touched
+from kernels import liquidation, margin, slots, sweep
 from kernels.liquidation import TAKEOVER_NS
 from kernels.types import wide
 
@@ -62,7 +62,7 @@ def _unit(machine: Machine, sweeper: Sweeper, slot: int) -> tuple[int, int, bool
         equity, need, _, ok = margin.position_margin(row, sweeper.risk[int(row["market"])], *rules[1:])
         return int(equity), int(need), bool(ok)
     account = wide(row["account"])
-    held = touched.list_linked(books.cross_first, books.cross_next, account, sweeper.members)
+    held = slots.list_linked(books.cross_first, books.cross_next, account, sweeper.members)
     free = books.accounts[account]["free_e6"]
     equity, need, ok = sweep.account_margin(
         free, books.positions, sweeper.members, wide(0), wide(held), *rules

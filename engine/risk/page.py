@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.common.page import Page
 
-MAGIC = 0x474F_4452_0002
+MAGIC = 0x474F_4452_0003
 PAGE = np.dtype(
     [
         ("magic", "<i8"),
@@ -21,8 +21,9 @@ PAGE = np.dtype(
         ("sweep_max_ns", "<i8"),
         ("units", "<i8"),  # positions and accounts swept
         ("valued", "<i8"),  # of those, looked at one by one
-        ("anchors", "<i8"),  # how often rooms were taken anew
-        ("checks", "<i8"),  # sweeps of everyone that agreed
+        ("anchors", "<i8"),  # how often all rooms began to be taken anew
+        ("late", "<i8"),  # units whose room is still to be taken: until then they may be missed
+        ("checks", "<i8"),  # rounds of everyone that agreed
         ("check_ns", "<i8"),  # the last of those
         ("found", "<i8"),  # units liquidatable at the last sweep, those at fault included
         ("faults", "<i8"),  # units whose margin cannot be told

@@ -14,6 +14,7 @@ from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from engine.follower import Follower
+from engine.risk.pace import Pace
 from engine.risk.page import RiskPage
 from engine.risk.proposals import Proposal, frames_of, propose
 from engine.risk.sweeper import Found, Sweeper
@@ -25,6 +26,8 @@ _LATE: Final = 4
 """Intervals that a sweep may wait for the books to catch up."""
 _JOURNAL_PATIENCE_S: Final = 30.0
 _AWAY_PAUSE_S: Final = 0.2
+_SHARE: Final = 4
+"""Of an interval, one part in so many goes to rooms that are late, and as much to the first check of everyone."""
 
 
 class EngineLink(Protocol):
@@ -52,8 +55,10 @@ class Risk:
         self._interval_ns = own.sweep_ms * 1_000_000
         self._slices = max(1, own.check_s * 1_000 // own.sweep_ms)
         self._most = own.candidates_max
+        self._rooms, self._checks = (Pace(self._interval_ns // _SHARE) for _ in range(2))
         self._swept_ns = self._check_spent_ns = 0
         self._ticked = False
+        self._found: Found | None = None
         self._jumps = 0
         self.caught_up = False
         self.page = RiskPage(own.page, create=True)
@@ -72,7 +77,8 @@ class Risk:
                 return turn > 0
             if self._follower.jumps != self._jumps:
                 self._jumps = self._follower.jumps
-                self._sweeper = Sweeper(self._follower.machine)  # no room taken in the books before counts
+                # No room taken in the books before counts; whom they found comes first.
+                self._sweeper = Sweeper(self._follower.machine, self._found)
             self._sweeper.touch(followed)
             self._ticked |= bool((followed.frames["template"] == _TICK).any())
         self.caught_up = False
@@ -87,12 +93,14 @@ class Risk:
         return since_ns >= self._interval_ns or (self._ticked and 2 * since_ns >= self._interval_ns)
 
     def sweep(self, now_ns: int) -> list[Proposal]:
-        """Sweep, rank, and check the answer against exact margins: of everyone the first time, then of a slice, so
-        that each `risk.check_s` everyone has had a turn. SweepMismatch."""
+        """Sweep, rank, and check the answer against exact margins, of a slice of all, so that each `risk.check_s`
+        everyone has had a turn; the first round goes as fast as turns permit. SweepMismatch."""
         self._swept_ns, self._ticked = now_ns, False
         machine, sweeper = self._follower.machine, self._sweeper
         began_ns = time.perf_counter_ns()
-        found = sweeper.sweep()
+        used = sweeper.take_rooms(self._rooms.units())
+        self._rooms.took(used, time.perf_counter_ns() - began_ns)
+        found = self._found = sweeper.look()
         ranked = propose(machine, sweeper, found, self._most)
         spent_ns = time.perf_counter_ns() - began_ns
         row, counts = self.page.row, sweeper.counts
@@ -101,7 +109,7 @@ class Risk:
             row["check_ns"], self._check_spent_ns = self._check_spent_ns, 0
         row["sweeps"] += 1
         row["sweep_ns"], row["sweep_max_ns"] = spent_ns, max(int(row["sweep_max_ns"]), spent_ns)
-        row["units"], row["valued"] = counts.units, counts.valued
+        row["units"], row["valued"], row["late"] = counts.units, counts.valued, counts.late
         row["anchors"] += counts.anchored
         row["found"], row["faults"] = len(found.slots) + len(found.accounts), ranked.faults
         row["worst_e6"] = min(sweeper.counts.worst_e6, ranked.worst_e6)
@@ -111,14 +119,18 @@ class Risk:
         return ranked.proposals
 
     def _check(self, found: Found) -> bool:
-        """The next slice, or everyone the first time; True if everyone has been checked since the last True."""
+        """The next slice; True if everyone has been checked since the last True. The first round begins when every
+        room has been taken, and has as few slices as fit into turns."""
+        sweeper, slices = self._sweeper, self._slices
         began_ns = time.perf_counter_ns()
-        if self.page.row["checks"]:
-            done = self._sweeper.check_slice(found, self._slices)
-        else:
-            self._sweeper.check(found)
-            done = True
-        self._check_spent_ns += time.perf_counter_ns() - began_ns
+        if not self.page.row["checks"]:
+            if sweeper.counts.late:
+                return False
+            slices = -(-sweeper.counts.units // self._checks.units())
+        done = sweeper.check_slice(found, slices)
+        spent_ns = time.perf_counter_ns() - began_ns
+        self._checks.took(sweeper.counts.units // slices, spent_ns)
+        self._check_spent_ns += spent_ns
         return done
 
     def close(self) -> None:
@@ -164,7 +176,7 @@ class Proposer:
 
 
 async def serve(settings: Settings, link: EngineLink, stop: asyncio.Event) -> None:
-    """Run until `stop`. Ready when the whole journal is folded and the first sweep agreed with everyone."""
+    """Run until `stop`. Ready when the whole journal is folded, and sweeps have agreed with everyone."""
     await _await_journal(settings, stop)
     risk = Risk(settings)
     proposer = Proposer(link, risk.page, settings.risk.candidates_max)
@@ -178,7 +190,7 @@ async def serve(settings: Settings, link: EngineLink, stop: asyncio.Event) -> No
             now_ns = time.monotonic_ns()
             if risk.due(now_ns):
                 await proposer.propose(risk.sweep(now_ns), risk.ordinal)
-                if not ready:
+                if not ready and risk.page.get("checks"):
                     notify_ready({"units": risk.page.get("units")})
                     ready = True
             await asyncio.sleep(0 if moved else settings.risk.poll_ms / 1000)

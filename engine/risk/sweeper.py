@@ -1,9 +1,9 @@
 """Who is liquidatable, in a follower's books: by rooms in a calm tick, by valuing everyone where that is due.
 
 `Sweeper` keeps a room for every unit (`engine.risk.rooms`): an isolated position, or an account with its cross
-positions. What frames touch gets a new room before the next sweep; when too many units have to be valued that were
-safe after all, a new anchor is taken. Every unit's answer is compared with its exact margin in turn, a slice of all
-at each sweep.
+positions. What frames touch gets a new room before the next sweep, as far as the caller gives time; when too many
+units have to be valued that were safe after all, a new anchor is taken. Every unit's answer is compared with its
+exact margin in turn, a slice of all at each sweep, but not as long as it is late.
 """
 
 from __future__ import annotations
@@ -39,19 +39,22 @@ class Found(NamedTuple):
 
 class Counts(NamedTuple):
     """Of one sweep. units: positions and accounts there are; valued: how many were looked at one by one;
-    worst_e6: lowest margin ratio when all were last valued; anchored: 1 if an anchor was taken."""
+    worst_e6: lowest margin ratio when all were last valued; anchored: 1 if an anchor was taken, or all rooms came
+    due; late: units whose room is still due."""
 
     units: int
     valued: int
     worst_e6: int
     anchored: int
+    late: int
 
 
 class Sweeper:
     """Sweeps the books of `machine`, which the caller folds. Nothing here changes those."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, known: Found | None = None) -> None:
         self._machine = machine
+        self._known = known or Found(np.zeros(0, np.int64), np.zeros(0, np.int64))
         self.risk = np.zeros(MAX_MARKETS, RISK)
         self.permitted = np.zeros(MAX_MARKETS, np.int64)
         self.tier_at = np.zeros((LEVERAGE_MAX + 1, 4), np.int64)
@@ -61,7 +64,8 @@ class Sweeper:
         self._work = sweep.new_work()
         self._worst_e6 = self._round_e6 = margin.RATIO_MAX_E6
         self._checked = (0, 0)
-        self.counts = Counts(0, 0, self._worst_e6, 0)
+        self._began = 0
+        self.counts = Counts(0, 0, self._worst_e6, 0, 0)
         self._found, self._found_accounts = np.zeros((2, 0), np.int64)
         self._ratios, self._flags = np.zeros(0, np.int64), np.zeros(0, np.int8)
         self._fit()
@@ -71,9 +75,25 @@ class Sweeper:
         self.rooms.touch(followed)
 
     def sweep(self) -> Found:
-        """The units that are liquidatable or at fault now, in rising order of their numbers."""
+        """`take_rooms` of everyone, and `look`."""
+        self.take_rooms(np.iinfo(np.int64).max)
+        return self.look()
+
+    def take_rooms(self, most: int) -> int:
+        """Take the rooms that are due: of `most` units but those done in any case, listed or with a new anchor.
+
+        Where all are due, those found by the last sweep come first. How many of `most` were used.
+        """
         self._bring_rules()
-        anchored = self.rooms.bring(self.risk)
+        began, used = self.rooms.bring(self.risk, most, self._known)
+        self._began |= began
+        return used
+
+    def look(self) -> Found:
+        """The units that are liquidatable or at fault now, in rising order of their numbers, by the rooms just taken.
+
+        One that is late may be missing; none is marked wrongly.
+        """
         valued, slots, accounts = 0, 0, 0
         for part in self.rooms.parts(self.risk):
             near, kept = self._positions(part.slots, part.widest, part.moves, self._found[slots:])
@@ -86,8 +106,10 @@ class Sweeper:
         units = number("positions") + number("accounts")
         if valued - slots - accounts > max(WASTE_LEAST, units // WASTE_SHARE):
             self.rooms.turn()
-        self.counts = Counts(units, valued, self._worst_e6, anchored)
-        return Found(self._found[:slots], self._found_accounts[:accounts])
+        self.counts = Counts(units, valued, self._worst_e6, self._began, self.rooms.late)
+        self._began = 0
+        self._known = Found(self._found[:slots], self._found_accounts[:accounts])
+        return self._known
 
     def _positions(
         self, span: tuple[int, int], widest: int, moves: NDArray[np.int64], out: NDArray[np.int64]
@@ -105,7 +127,7 @@ class Sweeper:
         """The same of accounts with cross positions."""
         books, rooms = self._machine.books, self.rooms.accounts
         near = room.out_of_room(rooms, wide(span[0]), wide(span[1]), wide(widest), out)
-        kept = touched.recheck_linked(
+        kept = room.recheck_accounts(
             out,
             near,
             books.accounts,
@@ -122,7 +144,7 @@ class Sweeper:
         return int(near), int(kept)
 
     def full(self) -> Found:
-        """The same by valuing everyone; keeps the lowest ratio."""
+        """The same by valuing everyone, but for those that are late; keeps the lowest ratio."""
         self._bring_rules()
         number = self._machine.state.number
         found, self._worst_e6 = self._value((0, number("positions")), (0, number("accounts")))
@@ -143,9 +165,8 @@ class Sweeper:
         last = min(slots, slot + -(-slots // slices))
         last_account = min(accounts, account + -(-accounts // slices))
         whole, worst_e6 = self._value((slot, last), (account, last_account))
-        self._compare(
-            Found(_between(found.slots, slot, last), _between(found.accounts, account, last_account)), whole
-        )
+        ours = Found(_between(found.slots, slot, last), _between(found.accounts, account, last_account))
+        self._compare(ours, whole)
         self._round_e6 = min(self._round_e6, worst_e6)
         done = last == slots and last_account == accounts
         if done:
@@ -154,7 +175,7 @@ class Sweeper:
         return done
 
     def _value(self, slots: tuple[int, int], accounts: tuple[int, int]) -> tuple[Found, int]:
-        """(who is marked among these, their lowest ratio), each valued exactly."""
+        """(who is marked among these and not late, the lowest ratio of them all), each valued exactly."""
         books = self._machine.books
         rules = (self.risk, books.tiers, self.tier_at)
         ratios, flags = self._ratios, self._flags
@@ -173,15 +194,17 @@ class Sweeper:
             *theirs,
         )
         marked, worst_e6 = [], margin.RATIO_MAX_E6
-        for (ratio, flag), (first, last) in ((own, slots), (theirs, accounts)):
+        late = self.rooms.touched.slot_marks, self.rooms.touched.account_marks
+        for (ratio, flag), (first, last), waits in zip((own, theirs), (slots, accounts), late, strict=True):
             marks = flag[first:last] & np.int8(FLAG_LIQUIDATABLE | FLAG_FAULT)
-            marked.append(first + np.flatnonzero(marks))
+            marked.append(first + np.flatnonzero((marks != 0) & (waits[first:last] == 0)))
             worst_e6 = int(ratio[first:last].min(initial=worst_e6))
         return Found(*marked), worst_e6
 
     def _compare(self, found: Found, whole: Found) -> None:
-        for name, ours, theirs in zip(Found._fields, found, whole, strict=True):
-            odd = np.setxor1d(ours, theirs)
+        late = self.rooms.touched.slot_marks, self.rooms.touched.account_marks
+        for name, ours, theirs, waits in zip(Found._fields, found, whole, late, strict=True):
+            odd = np.setxor1d(ours[waits[ours] == 0], theirs)
             if len(odd):
                 unit = int(odd[0])
                 who = "the full sweep" if unit in theirs else "the sweep by rooms"
@@ -193,7 +216,7 @@ class Sweeper:
                 )
 
     def _bring_rules(self) -> None:
-        """Markets and tiers as they are now. Tiers that changed make every room void."""
+        """Markets and tiers as they are now. When tiers change, every room is due."""
         self._fit()
         books, markets = self._machine.books, self._machine.state.number("markets")
         meta, taken = books.meta[0], books.tiers["fees_set"] == 1

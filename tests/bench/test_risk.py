@@ -8,7 +8,9 @@ from kernels.layouts import ACCOUNT_CROSS
 
 
 def test_runs_and_checks_its_answers() -> None:
-    budget, worst = risk.run(10_000)
+    budget, worst, upheaval = risk.run(10_000)
+    assert upheaval.answer_checked and upheaval.figure > 0
+    assert all(upheaval.sizes[f"{name}, turns"] == 2 for name in ("start", "tiers", "half touched"))
     assert worst.figure >= worst.sizes["median, ms"] > 0
     assert budget.answer_checked and budget.figure > 0
     for part in ("calm", "moving", "touch", "everyone", "all rooms anew", "ranking, calm"):

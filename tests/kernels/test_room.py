@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import room, sweep
+from kernels import room, slots, sweep, touched
 from kernels.layouts import PRICE_MAX, PRICE_MIN
 from kernels.margin import PRICE_WIDE
 from kernels.room import MOVE_MAX, ROOM_MAX, ROOM_NEVER, ROOM_NONE
@@ -45,6 +45,8 @@ class World:
         self.table = tier_rows(tiers)
         self.index = tier_index(self.table)
         self.first, self.members = listed(rows, len(free))
+        self.heads, self.following = np.zeros(len(free), np.int32), np.zeros(len(rows), np.int32)
+        run(slots.index_cross, self.heads, self.following, rows, len(rows))
         self.rooms = np.zeros(len(rows), np.int32)
         self.account_rooms = np.zeros(len(free), np.int32)
         self.set_anchor()
@@ -54,16 +56,20 @@ class World:
         self.anchor = risk_rows(self.markets)
         tail = (self.anchor, self.table, self.index)
         run(room.anchor_positions, self.rows, 0, len(self.rows), *tail, self.rooms)
-        lists = (self.rows, self.first, self.members)
-        run(room.anchor_accounts, self.accounts, 0, len(self.accounts), *lists, *tail, self.account_rooms)
+        n = len(self.accounts)
+        run(room.anchor_accounts, self.accounts, 0, n, *self.lists, *tail, self.account_rooms)
+
+    @property
+    def lists(self) -> tuple[np.ndarray, ...]:
+        """Positions, and each account's cross ones as the books list them."""
+        return self.rows, self.heads, self.following, touched.new_members()
 
     def touch(self, slot: int) -> None:
         """Take the room of a slot and of its account anew."""
         tail = (self.anchor, self.table, self.index)
         run(room.anchor_positions, self.rows, slot, slot + 1, *tail, self.rooms)
         a = int(self.rows[slot]["account"])
-        lists = (self.rows, self.first, self.members)
-        run(room.anchor_accounts, self.accounts, a, a + 1, *lists, *tail, self.account_rooms)
+        run(room.anchor_accounts, self.accounts, a, a + 1, *self.lists, *tail, self.account_rooms)
 
     def full(self) -> tuple[list[int], list[int]]:
         """Marked slots and accounts of the full sweep."""
@@ -87,10 +93,8 @@ class World:
         kept = run(room.recheck_positions, found, count, self.rows, risk, moves, self.rooms, *tail)
         near = np.zeros(n, np.int64)
         count = run(room.out_of_room, self.account_rooms, 0, n, widest, near)
-        lists = (self.rows, self.first, self.members)
-        held = run(
-            room.recheck_accounts, near, count, self.accounts, *lists, risk, moves, self.account_rooms, *tail
-        )
+        lists = self.accounts, *self.lists
+        held = run(room.recheck_accounts, near, count, *lists, risk, moves, self.account_rooms, *tail)
         return found[:kept].tolist(), near[:held].tolist()
 
 

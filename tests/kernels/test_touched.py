@@ -12,6 +12,7 @@ from kernels import room, slots, sweep, touched
 from kernels.frames import FRAME, SETTING, TRANSFER, Source, Template
 from kernels.layouts import ACCOUNT, ACCOUNT_CROSS, LEG
 from kernels.room import MOVE_MAX, ROOM_MAX
+from kernels.sweep import FLAG_FAULT, FLAG_LIQUIDATABLE
 from relayer.verify.model_margin import Holding, Market
 from tests.kernels.entries import run
 from tests.kernels.margins import PUBLISHED, position_rows, risk_rows, tier_index, tier_rows
@@ -55,7 +56,7 @@ def test_the_lists_name_each_cross_position_of_an_account_once(
     world = World([(a, m, draw.draw(st.integers(0, 1))) for a, m in given])
     members = touched.new_members()
     for account in range(ACCOUNTS):
-        count = run(touched.list_linked, world.first, world.following, account, members)
+        count = run(slots.list_linked, world.first, world.following, account, members)
         mine = [k for k, row in enumerate(world.positions) if row["account"] == account and row["mode"]]
         assert sorted(members[:count].tolist()) == mine
 
@@ -118,15 +119,38 @@ def test_transfers_and_settings_touch_and_others_do_not() -> None:
     assert world.listed() == ([1, 2], [2, 3, 0])
 
 
-def test_a_full_list_says_so_and_forgets_to_nothing() -> None:
-    world = World([(1, 0, 0), (2, 0, 0), (3, 0, 0)])
-    world.accounts["flags"][3] = ACCOUNT_CROSS
-    world.touched = touched.new_touched(3, ACCOUNTS, 2)
-    run(touched.touch_legs, legs_of((1, 0), (2, 0), (3, 0)), 3, *world.at, world.touched)
-    assert world.touched.counts.tolist() == [2, 1] and len(world.touched.slots) == 2
-    run(touched.forget, world.touched)
-    assert world.touched.counts.tolist() == [0, 0]
-    assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
+def test_of_what_does_not_fit_the_list_a_mark_and_the_count_are_kept() -> None:
+    world = World([(1, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)])
+    world.accounts["flags"][3:5] = ACCOUNT_CROSS
+    world.touched = touched.new_touched(4, ACCOUNTS, 1)
+    for _ in range(2):
+        run(touched.touch_legs, legs_of((1, 0), (2, 0), (3, 0), (4, 0)), 4, *world.at, world.touched)
+        assert world.touched.counts.tolist() == [1, 1, 3, 1]
+        assert world.listed() == ([0], [3])
+        assert world.touched.slot_marks.tolist() == [1, 1, 1, 1]
+        assert world.touched.account_marks.tolist() == [0, 0, 0, 1, 1, 0]
+
+
+def test_all_are_touched_and_the_known_ones_listed_first() -> None:
+    world = World([(a, 0, 0) for a in range(1, 5)])
+    world.touched = touched.new_touched(5, ACCOUNTS, 2)
+    run(touched.touch_legs, legs_of((1, 0), (4, 0)), 2, *world.at, world.touched)
+    known = np.array([2, 1, 2, 0]), np.array([3])
+    run(touched.touch_all, 4, 5, *known, world.touched)
+    assert world.listed() == ([2, 1], [3])
+    assert world.touched.counts.tolist() == [2, 1, 2, 4]
+    assert world.touched.slot_marks.tolist() == [1, 1, 1, 1, 0]
+    assert world.touched.account_marks.tolist() == [1] * 5 + [0]
+
+
+@given(st.lists(st.integers(0, 1), max_size=900), st.integers(0, 900), st.integers(0, 900))
+@settings(max_examples=60)
+def test_the_next_marked_unit(given: list[int], start: int, stop: int) -> None:
+    marks = np.array([*given[:20], *[0] * 600, *given[20:]], np.int8)
+    start, stop = min(start, len(marks)), min(stop, len(marks))
+    wanted = next((k for k in range(start, stop) if marks[k]), stop if start < stop else None)
+    got = run(touched.next_marked, marks, start, stop)
+    assert got == (stop if wanted is None else wanted)
 
 
 def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
@@ -138,11 +162,16 @@ def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
     tiers = tier_rows(PUBLISHED)
     rules = tiers, tier_index(tiers)
     anchors = [risk_rows([Market(6, mark, leverage=20)] * 2) for mark in (10**8, 101 * 10**6)]
-    ranges = world.positions, np.array([0, 0, 2, 4, 6, 6, 6]), np.array([1, 7, 2, 8, 3, 9])
+    first, members = [0, 0, 2, 4, 6, 6, 6], np.array([1, 7, 2, 8, 3, 9])
     whole, whole_accounts = np.zeros((2, len(given)), np.int32), np.zeros((2, ACCOUNTS), np.int32)
     for k, anchor in enumerate(anchors):
         run(room.anchor_positions, world.positions, 0, len(given), anchor, *rules, whole[k])
-        run(room.anchor_accounts, world.accounts, 0, ACCOUNTS, *ranges, anchor, *rules, whole_accounts[k])
+        for a in range(ACCOUNTS):
+            ends = first[a], first[a + 1]
+            free_e6 = world.accounts["free_e6"][a]
+            whole_accounts[k, a] = run(
+                room.account_room, free_e6, world.positions, members, *ends, anchor, *rules
+            )
         assert len({*whole[k].tolist()}) == 7, "cross positions have none"
 
     world.touched = touched.new_touched(len(given), ACCOUNTS, 5)
@@ -161,6 +190,24 @@ def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
     assert account_rooms.tolist() == wanted
     assert world.listed() == ([], [])
     assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
+
+    run(touched.touch_all, len(given), ACCOUNTS, np.array([3]), np.array([5]), world.touched)
+    run(touched.refresh_rooms, *books, *anchors, upto, *rules, rooms, account_rooms)
+    rooms[:], account_rooms[:] = -7, -7
+    tail = *anchors, upto, *rules
+    at, taken = run(touched.take_slots, world.touched, 2, 9, 3, world.positions, *tail, rooms)
+    assert (at, taken) == (6, 3), "2, 4 and 5: 3 was listed"
+    at, taken = run(touched.take_slots, world.touched, at, 9, 9, world.positions, *tail, rooms)
+    assert (at, taken) == (9, 3) and world.touched.counts.tolist() == [0, 0, 5, 5]
+    wanted = [int(whole[int(k >= 5)][k]) if k in (2, 4, 5, 6, 7, 8) else -7 for k in range(len(given))]
+    assert rooms.tolist() == wanted
+    of = world.accounts, world.positions, *lists
+    at, taken = run(touched.take_accounts, world.touched, 1, 4, 2, *of, *tail, account_rooms)
+    assert (at, taken) == (3, 2) and world.touched.counts.tolist() == [0, 0, 5, 3]
+    wanted = [int(whole_accounts[int(a >= 2)][a]) if a in (1, 2) else -7 for a in range(ACCOUNTS)]
+    assert account_rooms.tolist() == wanted
+    assert run(touched.take_accounts, world.touched, 3, 3, 2, *of, *tail, account_rooms) == (3, 0)
+    assert world.touched.account_marks.tolist() == [1, 0, 0, 1, 1, 0]
 
 
 @given(
@@ -200,8 +247,8 @@ def test_a_market_that_never_had_a_mark_drags_nobody_in() -> None:
     st.integers(-900, 900),
 )
 @settings(max_examples=60)
-def test_rechecking_by_lists_is_rechecking_by_ranges(free: list[int], bps: int) -> None:
-    """Two cross positions an account: kept are those that the sweep by ranges keeps."""
+def test_rechecking_by_rooms_keeps_whom_the_sweep_of_everyone_marks(free: list[int], bps: int) -> None:
+    """Two cross positions an account."""
     world = World([(a, m, 1) for m in (0, 1) for a in range(ACCOUNTS)])
     world.positions["cash"] = -(10**10) + 3 * 10**8
     world.accounts["free_e6"] = free
@@ -209,31 +256,26 @@ def test_rechecking_by_lists_is_rechecking_by_ranges(free: list[int], bps: int) 
     rules = tiers, tier_index(tiers)
     then = risk_rows([Market(6, 10**8, leverage=20)] * 2)
     now = risk_rows([Market(6, 10**8 * (10_000 + bps) // 10_000, leverage=20), Market(6, 10**8, leverage=20)])
-    first, members = np.zeros(ACCOUNTS + 1, np.int64), np.zeros(2 * ACCOUNTS, np.int64)
-    for account in range(ACCOUNTS):
-        first[account + 1] = first[account] + 2
-        members[2 * account : 2 * account + 2] = account, account + ACCOUNTS
     rooms, moves = np.zeros(ACCOUNTS, np.int32), np.zeros(2, np.int64)
-    ranges = world.positions, first, members
-    run(room.anchor_accounts, world.accounts, 0, ACCOUNTS, *ranges, then, *rules, rooms)
+    lists = world.positions, world.first, world.following, touched.new_members()
+    run(room.anchor_accounts, world.accounts, 0, ACCOUNTS, *lists, then, *rules, rooms)
     assert rooms.max() < ROOM_MAX
     run(touched.widest_move, then, now, 2, moves)
-    found, same = np.arange(ACCOUNTS), np.arange(ACCOUNTS)
-    kept = run(room.recheck_accounts, found, ACCOUNTS, world.accounts, *ranges, now, moves, rooms, *rules)
-    lists = world.first, world.following, touched.new_members()
-    again = run(
-        touched.recheck_linked,
-        same,
-        ACCOUNTS,
-        world.accounts,
-        world.positions,
-        *lists,
-        now,
-        moves,
-        rooms,
-        *rules,
-    )
-    assert same[:again].tolist() == found[:kept].tolist()
+    found, ratios, flags = np.arange(ACCOUNTS), np.zeros(ACCOUNTS, np.int64), np.zeros(ACCOUNTS, np.int8)
+    given = now, moves, rooms, *rules
+    kept = run(room.recheck_accounts, found, ACCOUNTS, world.accounts, *lists, *given)
+    run(touched.sweep_linked, world.accounts, 0, ACCOUNTS, *lists, now, *rules, ratios, flags)
+    assert found[:kept].tolist() == np.flatnonzero(flags & (FLAG_LIQUIDATABLE | FLAG_FAULT)).tolist()
+
+
+def test_a_position_that_has_become_cross_is_not_marked_by_its_old_room() -> None:
+    world = World([(1, 0, 1), (2, 0, 0)])
+    world.positions["cash"] = -(10**12)
+    tiers = tier_rows(PUBLISHED)
+    found, rooms = np.array([0, 1]), np.zeros(2, np.int32)
+    rules = risk_rows([Market(6, 10**8, leverage=20)]), np.array([1]), rooms, tiers, tier_index(tiers)
+    assert run(room.recheck_positions, found, 2, world.positions, *rules) == 1
+    assert found[0] == 1
 
 
 @pytest.mark.parametrize(("room_e9", "move_e9", "kept"), [(0, 0, 0), (5, 5, 0), (4, 5, 1), (-1, 0, 1)])
@@ -246,7 +288,7 @@ def test_only_what_moved_past_its_room_is_valued(room_e9: int, move_e9: int, kep
     lists = world.first, world.following, touched.new_members()
     rooms = np.full(ACCOUNTS, room_e9, np.int32)
     rules = risk_rows([Market(6, 10**8, leverage=20)]), moves, rooms, tiers, tier_index(tiers)
-    got = run(touched.recheck_linked, found, 1, world.accounts, world.positions, *lists, *rules)
+    got = run(room.recheck_accounts, found, 1, world.accounts, world.positions, *lists, *rules)
     assert got == kept
 
 
@@ -265,8 +307,10 @@ def test_anchors_and_sweeps_by_lists_are_those_by_ranges() -> None:
     ranges = world.accounts, 1, 5, world.positions, first, members
     lists = world.accounts, 1, 5, world.positions, world.first, world.following, touched.new_members()
     rooms = np.full((2, ACCOUNTS), -7, np.int32)
-    run(room.anchor_accounts, *ranges, *rules, rooms[0])
-    run(touched.anchor_linked, *lists, *rules, rooms[1])
+    for a in range(1, 5):
+        given = world.accounts["free_e6"][a], world.positions, members, first[a], first[a + 1]
+        rooms[0, a] = run(room.account_room, *given, *rules)
+    run(room.anchor_accounts, *lists, *rules, rooms[1])
     assert rooms[1].tolist() == rooms[0].tolist() and len({*rooms[0].tolist()}) > 2
     ratios, flags = np.full((2, ACCOUNTS), -7, np.int64), np.full((2, ACCOUNTS), -7, np.int8)
     assert run(sweep.sweep_accounts, *ranges, *rules, ratios[0], flags[0]) == 3

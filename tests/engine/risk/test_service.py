@@ -23,7 +23,7 @@ from engine.gateway.client import EngineClient
 from engine.journal import reader
 from engine.journal.retention import unlink_segments
 from engine.journal.snapshot import list_snapshots, position_of
-from engine.risk import service
+from engine.risk import pace, service
 from engine.risk.page import RiskPage
 from engine.risk.proposals import Proposal
 from engine.risk.service import Proposer, Risk, serve
@@ -161,6 +161,30 @@ def test_when_it_sweeps(tmp_path: Path) -> None:
             told = {name: page.get(name) for name in ("sweeps", "checks", "found", "faults", "anchors")}
             assert told == {"sweeps": 1, "checks": 1, "found": 1, "faults": 0, "anchors": 1}
             assert page.get("worst_e6") == proposal.ratio_e6 and page.get("ordinal") == len(script.frames) - 2
+            risk.close()
+
+    run(main)
+
+
+def test_large_books_are_begun_in_turns_and_checked_in_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One unit a turn: two positions and three accounts, insurance among them. The page tells how far it is."""
+    monkeypatch.setattr(pace, "LEAST_UNITS", 1)
+    monkeypatch.setattr(pace, "FIRST_NS", 10**9)
+    monkeypatch.setattr(pace.Pace, "took", lambda self, units, spent_ns: None)
+
+    async def main() -> None:
+        async with an_engine(tmp_path, under_water()) as (held, _):
+            risk = Risk(held.settings)
+            while risk.follow():
+                continue
+            told, proposed = [], []
+            for k in range(1, 12):
+                proposed.append(len(risk.sweep(k * 10**9)))
+                told.append((risk.page.get("late"), risk.page.get("checks")))
+            assert told[:9] == [(4, 0), (3, 0), (2, 0), (1, 0), (0, 0), (0, 0), (0, 1), (0, 1), (0, 1)]
+            assert proposed == [1] * 11, "the first slot is the one under water: found at once, never lost again"
             risk.close()
 
     run(main)

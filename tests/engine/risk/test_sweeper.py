@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -47,6 +47,17 @@ class Following:
             assert ours.tolist() == anew.tolist()
         return found
 
+    def follow_nonces(self) -> None:
+        """Fold. A refused request uses up no nonce; the script's own count follows the books."""
+        self.fold()
+        for account in range(1, ACCOUNTS + 1):
+            self.script.nonces[account] = int(self.machine.books.accounts[account]["nonce"])
+
+    def late(self) -> tuple[list[int], list[int]]:
+        """Slots and accounts whose rooms are still due."""
+        marks = self.sweeper.rooms.touched
+        return np.flatnonzero(marks.slot_marks).tolist(), np.flatnonzero(marks.account_marks).tolist()
+
     def rooms(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Those that the sweeper keeps, of units in use."""
         number = self.machine.state.number
@@ -64,8 +75,11 @@ class Following:
             rules = anchor, books.tiers, self.sweeper.tier_at
             rooms, account_rooms = np.zeros(slots, np.int32), np.zeros(accounts, np.int32)
             room.anchor_positions(books.positions, np.int64(0), slots, *rules, rooms)
-            lists = books.positions, first, members
-            room.anchor_accounts(books.accounts, np.int64(0), accounts, *lists, *rules, account_rooms)
+            for account, row in enumerate(books.accounts[:accounts]):
+                ends = first[account], first[account + 1]
+                account_rooms[account] = room.account_room(
+                    row["free_e6"], books.positions, members, *ends, *rules
+                )
             out.append((rooms, account_rooms))
         for new, old, upto in zip(*out, own.upto.tolist(), strict=True):
             new[upto:] = old[upto:]
@@ -150,6 +164,17 @@ def test_on_every_step_rooms_mark_whom_the_whole_sweep_marks(
 
 
 @given(st.lists(steps, min_size=5, max_size=60), st.integers(1, 3), st.integers(1, 4))
+@example(
+    drawn=[
+        ("price", 0, -900),
+        ("price", 0, -900),
+        ("fill", 3, 1, 0, 1),
+        ("price", 0, -40),
+        ("price", 0, -900),
+    ],
+    least=3,
+    slices=1,
+)
 @settings(max_examples=30, deadline=None)
 def test_so_they_do_while_rooms_are_taken_anew_slice_by_slice(
     drawn: list[tuple[object, ...]], least: int, slices: int
@@ -167,16 +192,43 @@ def test_so_they_do_while_rooms_are_taken_anew_slice_by_slice(
     event(f"sweeps between two anchors: {min(turned, 5)}")
 
 
+@given(st.lists(steps, min_size=5, max_size=60), st.integers(0, 4), st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_with_little_time_only_the_late_are_missed_and_nobody_is_marked_wrongly(
+    drawn: list[tuple[object, ...]], most: int, slices: int
+) -> None:
+    """One unit is listed as it is touched, and of the others, at first of all, so many get a room at a sweep."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rooms_module, "LISTED", 1)
+        run, prices, seen = started(), [PRICE] * 3, 0
+        for step in drawn:
+            take(run, step, prices)
+            run.follow_nonces()
+            run.sweeper.take_rooms(most)
+            found = run.sweeper.look()
+            run.sweeper.check_slice(found, slices)
+            run.sweeper.check(found)
+            late = run.late()
+            assert run.sweeper.counts.late == len(late[0]) + len(late[1])
+            whole, sweeper = Sweeper(run.machine), run.sweeper
+            whole.rooms.anchor[:], whole.rooms.former[:] = sweeper.rooms.anchor, sweeper.rooms.former
+            for ours, all_marked, waiting in zip(found, whole.sweep(), late, strict=True):
+                assert {*ours.tolist()} <= {*all_marked.tolist()} <= {*ours.tolist()} | {*waiting}
+            seen = max(seen, sweeper.counts.late)
+        for _ in range(60):
+            run.sweeper.take_rooms(most or 1)
+        assert run.sweeper.look() and run.sweeper.counts.late == 0
+        run.checked()
+    event(f"most late: {min(seen, 10)}")
+
+
 def follow(drawn: list[tuple[object, ...]], sweep_every: int, slices: int = 1) -> int:
     """Take the steps, sweeping and checking between them. How many sweeps met rooms of two anchors."""
     run, prices, turned = started(), [PRICE] * 3, 0
     run.checked()
     for k, step in enumerate(drawn):
         take(run, step, prices)
-        # A refused request uses up no nonce; the script's own count follows the books.
-        run.fold()
-        for account in range(1, ACCOUNTS + 1):
-            run.script.nonces[account] = int(run.machine.books.accounts[account]["nonce"])
+        run.follow_nonces()
         if k % sweep_every == 0:
             run.sweeper.check_slice(run.checked(), slices)
             turned += run.sweeper.rooms.turning
@@ -199,19 +251,47 @@ def test_a_calm_sweep_looks_at_nobody_and_a_touch_at_those_it_touched() -> None:
     assert (run.sweeper.counts.valued, run.sweeper.counts.anchored) == (0, 0)
     run.script.fill(3, 4, 1, PRICE)
     run.fold()
-    assert run.sweeper.rooms.touched.counts.tolist() == [2, 0]
+    assert run.sweeper.rooms.touched.counts.tolist() == [2, 0, 0, 0]
     assert len(run.checked().slots) == 0
-    assert run.sweeper.rooms.touched.counts.tolist() == [0, 0]
+    assert run.sweeper.rooms.touched.counts.tolist() == [0, 0, 0, 0]
 
 
-def test_more_touched_than_are_listed_take_all_rooms_anew() -> None:
+def test_more_touched_than_are_listed_are_done_as_far_as_there_is_time() -> None:
     run = with_positions()
     rooms = run.sweeper.rooms
-    rooms.touched = touched.new_touched(len(rooms.slots), len(rooms.accounts), 2)
+    rooms.touched = touched.new_touched(len(rooms.slots), len(rooms.accounts), 1)
     run.script.fill(3, 4, 1, PRICE)
     run.script.fill(5, 6, 1, PRICE)
+    run.fold()
+    assert rooms.touched.counts.tolist() == [1, 0, 3, 0]
+    for late in (2, 1, 0, 0):
+        run.sweeper.take_rooms(1)
+        run.sweeper.check(run.sweeper.look())
+        counts = run.sweeper.counts
+        assert (counts.late, counts.anchored) == (late, 0)
     run.checked()
-    assert run.sweeper.counts.anchored == 1
+
+
+def test_who_was_found_is_looked_at_first_where_all_are_due() -> None:
+    """No time for anyone else: who was below zero before the tiers changed, or before another sweeper, is found."""
+    run = with_positions()
+    for percent in (3, 6, 9, 12, 15):
+        run.price(0, PRICE * (100 - percent) // 100)
+    found = [units.copy() for units in run.checked()]
+    assert len(found[0]) == 2
+    run.script.params([Row(ParamKey.MARGIN_TIER_RATES, 0, 5 * 10**10, 3 * 10**10)], change=999)
+    run.script.seconds(1)
+    run.fold()
+    for sweeper in (run.sweeper, Sweeper(run.machine, Found(*found))):
+        sweeper.take_rooms(0)
+        again = sweeper.look()
+        assert [units.tolist() for units in again] == [units.tolist() for units in found]
+        assert sweeper.counts.late > 2 and sweeper.counts.anchored == 1
+        sweeper.check(again)
+    nobody = Sweeper(run.machine)
+    nobody.take_rooms(0)
+    assert len(nobody.look().slots) == 0
+    assert len(nobody.sweep().slots) == 2 and nobody.counts.late == 0
 
 
 def test_rooms_are_taken_anew_when_too_many_are_looked_at_for_nothing(
