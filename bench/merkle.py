@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,21 +18,26 @@ from numpy.typing import NDArray
 from pymerkle import InmemoryTree, SqliteTree
 
 from bench.harness import Budget, best_of
+from engine.app.cli import ROOT
+from kernels.merkle import append_hashes
+from kernels.sha256 import HASH_WORDS, SCRATCH_WORDS, HashPath, best_path, has_path
 from relayer.core.leaf import LEAF_BYTES
-from relayer.core.log import HASH_BYTES, NODE_PREFIX, MerkleLog, hash_leaf, hash_node, hash_pairs
-from relayer.core.proofs import inclusion_proof, verify_inclusion
+from relayer.core.log import MerkleLog
+from relayer.core.rfc9162 import HASH_BYTES, NODE_PREFIX, hash_leaf
 
 LEAVES = 1 << 17
 PYMERKLE_LEAVES = 1 << 14
 LARGE_LOG = 1 << 20
 APPENDED = 4096
-PROOFS = 10_000
+PROOFS = 1 << 16
 PYMERKLE_PROOFS = 1_000
+NODES = 1 << 14
 NODE_BLOCKS = 2
 """SHA-256 blocks of a node: 65 bytes and padding. A leaf of 112 bytes takes two as well."""
 _BLOCK_BYTES = 64
 _BULK_BYTES = 16_384
 _OPENSSL_TIMEOUT_S = 10.0
+_LOAD_TIMEOUT_S = 60.0
 
 Rows = NDArray[np.uint8]
 
@@ -129,24 +136,23 @@ def incremental(size: int, count: int) -> Iterator[Budget]:
 
 
 def proofs(count: int, asked: int, pymerkle_asked: int) -> Iterator[Budget]:
-    """Inclusion proofs at random places of one tree, ours and pymerkle's compared hash by hash."""
+    """Inclusion proofs at random places of one tree, all in one call; pymerkle's compared hash by hash."""
     leaves = seeded_leaves(count)
     log = log_of(leaves)
-    entries = [row.tobytes() for row in leaves]
-    rival = InmemoryTree.init_from_entries(entries, algorithm="sha256")
-    places = np.random.default_rng(8).integers(0, count, asked).tolist()
-    some = places[:pymerkle_asked]
-    ours = best_of(lambda: [inclusion_proof(log, k, count) for k in places], 3)
+    rival = InmemoryTree.init_from_entries([row.tobytes() for row in leaves], algorithm="sha256")
+    places = np.random.default_rng(8).integers(0, count, asked)
+    some = places[:pymerkle_asked].tolist()
+    ours = best_of(lambda: log.inclusion_proofs(places), 5)
     theirs = best_of(lambda: [rival.prove_inclusion(k + 1) for k in some], 1)
-    root, right = rival.get_root(), True
-    for k in some:
-        proof = inclusion_proof(log, k, count)
-        verify_inclusion(hash_leaf(entries[k]), k, count, proof, root)
-        right = right and proof == rival.prove_inclusion(k + 1).path[1:]
+    made = log.inclusion_proofs(places)
+    faults = log.verify_inclusions(places, made, log.root())
+    right = rival.get_root() == log.root() and not faults.any()
+    right = right and all(made.of(k) == rival.prove_inclusion(at + 1).path[1:] for k, at in enumerate(some))
     rate, rival_rate = asked / ours, len(some) / theirs
+    checked = asked / best_of(lambda: log.verify_inclusions(places, made, log.root()), 3)
     for name, figure, unit, goal in (
-        ("inclusion proofs", rate, "proofs/s", "≥ 2000000"),
-        ("inclusion proofs, over pymerkle", rate / rival_rate, "x", "≥ 300"),
+        ("inclusion proofs in bulk", rate, "proofs/s", "≥ 2000000"),
+        ("inclusion proofs in bulk, over pymerkle", rate / rival_rate, "x", "≥ 300"),
     ):
         yield Budget(
             name=f"{name}, {count} leaves",
@@ -155,7 +161,7 @@ def proofs(count: int, asked: int, pymerkle_asked: int) -> Iterator[Budget]:
             goal=goal,
             answer_checked=right,
             ratios={"pymerkle InmemoryTree": rate / rival_rate},
-            sizes={str(count): rate, f"pymerkle, {count}": rival_rate},
+            sizes={str(count): rate, f"pymerkle, {count}": rival_rate, "verified in bulk": checked},
         )
 
 
@@ -184,34 +190,108 @@ def hashlib_blocks_per_second() -> float:
     return 256 * _BULK_BYTES / _BLOCK_BYTES / best_of(many)
 
 
-def node_rate(count: int) -> Iterator[Budget]:
+def node_rates(count: int) -> Iterator[Budget]:
     """Blocks a second while nodes of a level are hashed, over the bulk rate of OpenSSL on long input."""
-    nodes = np.random.default_rng(9).integers(0, 256, (2 * count, HASH_BYTES), np.uint8)
-    rate = NODE_BLOCKS * count / best_of(lambda: hash_pairs(nodes), 3)
-    raw = nodes.tobytes()
-    step = 2 * HASH_BYTES
-    plain = [hashlib.sha256(NODE_PREFIX + raw[k : k + step]).digest() for k in range(0, len(raw), step)]
-    right = hash_pairs(nodes).tobytes() == b"".join(plain)
-    right = right and plain[0] == hash_node(raw[:HASH_BYTES], raw[HASH_BYTES:step])
     bulk = {"hashlib, 16 KiB": hashlib_blocks_per_second()}
     measured = openssl_blocks_per_second()
     if measured is not None:
         bulk["openssl speed, 16 KiB"] = measured
+    hashes = np.random.default_rng(9).integers(0, 256, (count, HASH_BYTES), np.uint8)
+    expected = _plain_levels(hashes.tobytes())
+    for path in reversed(HashPath):
+        if not has_path(path):
+            continue
+        words, scratch = np.zeros(2 * count * HASH_WORDS, np.int64), np.zeros(SCRATCH_WORDS, np.int64)
+        words[: count * HASH_WORDS] = hashes.reshape(-1).view(np.int64)
+        whole = partial(append_hashes, words, count, 0, count, scratch, int(path))
+        rate = NODE_BLOCKS * (count - 1) / best_of(whole, 20)
+        right = words.tobytes() == expected
+        goal = {best_path(): "≥ 3", HashPath.PORTABLE: "≥ 2"}.get(path, "≥ 1")
+        yield Budget(
+            name=f"node hashing, in blocks, over OpenSSL in bulk: {path.name.lower()}",
+            figure=rate / max(bulk.values()),
+            unit="x",
+            goal=goal,
+            answer_checked=right,
+            ratios={name: rate / theirs for name, theirs in bulk.items()},
+            sizes={
+                f"{count - 1} nodes, blocks/s": rate,
+                **{f"{n}, blocks/s": theirs for n, theirs in bulk.items()},
+            },
+        )
+
+
+def _plain_levels(hashes: bytes) -> bytes:
+    """All levels over a power of two of leaf hashes, one after the other, and 32 bytes of zeros."""
+    levels = [hashes]
+    while len(level := levels[-1]) > HASH_BYTES:
+        pairs = [level[k : k + 2 * HASH_BYTES] for k in range(0, len(level), 2 * HASH_BYTES)]
+        levels.append(b"".join(hashlib.sha256(NODE_PREFIX + pair).digest() for pair in pairs))
+    return b"".join(levels) + bytes(HASH_BYTES)
+
+
+def memory(count: int) -> Iterator[Budget]:
+    """What a full log of `count` leaves, a power of two, holds."""
+    log = MerkleLog()
+    before = _resident_bytes()
+    log.append_hashes(np.zeros((count, HASH_BYTES), np.uint8))
+    per_leaf = (_resident_bytes() - before) / count
     yield Budget(
-        name="node hashing, in blocks, over OpenSSL in bulk",
-        figure=rate / max(bulk.values()),
-        unit="x",
-        goal="≥ 3",
-        answer_checked=right,
-        ratios={name: rate / theirs for name, theirs in bulk.items()},
-        sizes={f"{count} nodes, blocks/s": rate, **{f"{n}, blocks/s": theirs for n, theirs in bulk.items()}},
+        name=f"memory of a log of {count} leaves",
+        figure=log.held_bytes / count,
+        unit="bytes/leaf",
+        goal="≤ 64",
+        answer_checked=log.size == count,
+        sizes={"resident, bytes/leaf": per_leaf},
+    )
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+_LOAD = """
+import time
+import numpy as np
+from relayer.core.log import MerkleLog
+began = time.perf_counter()
+log = MerkleLog()
+log.append(np.zeros((40, 112), np.uint8))
+log.inclusion_proofs([3])
+print(time.perf_counter() - began, log.root().hex())
+"""
+
+
+def loading() -> Iterator[Budget]:
+    """The first append, root and proof of a process, its kernels compiled before."""
+    answers = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", _LOAD],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=_LOAD_TIMEOUT_S,
+            check=True,
+        )
+        answers.append(done.stdout.split())
+    root = hashlib_root([bytes(LEAF_BYTES)] * 40).hex()
+    yield Budget(
+        name="a process's first append, root and proof, kernels from the cache",
+        figure=min(float(seconds) for seconds, _ in answers[1:]),
+        unit="s",
+        goal="≤ 0.5",
+        answer_checked=all(told == root for _, told in answers),
     )
 
 
 def run(scale: int = 1) -> Iterator[Budget]:
     """Measure; `scale` divides every size, for a look at whether it runs."""
     few = PYMERKLE_LEAVES // scale
-    yield from tree(LEAVES // scale, few)
+    many = LEAVES // scale
+    yield from tree(many, few)
     yield from incremental(LARGE_LOG // scale, max(APPENDED // scale, 8))
-    yield from proofs(few, PROOFS // scale, PYMERKLE_PROOFS // scale)
-    yield from node_rate(LEAVES // scale)
+    yield from proofs(many, PROOFS // scale, PYMERKLE_PROOFS // scale)
+    yield from node_rates(NODES // scale)
+    yield from memory(LARGE_LOG // scale)
+    yield from loading()

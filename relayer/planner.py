@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.follower import Followed
 from engine.journal.reader import Cursor
+from kernels.sha256 import HashPath
 from relayer.core.batch import Batch
 from relayer.core.graph import COMMIT, Node, edges_of
 from relayer.core.leaf import account_keys, leaves_of
@@ -46,13 +47,20 @@ class Plan(NamedTuple):
 class Planner:
     """Folds the journal into plans. The same journal gives the same plans, byte for byte, wherever it begins.
 
-    store: go on behind what is recorded there as final; None: from the first frame. Errors as `resume.begin`.
+    store: go on behind what is recorded there as final; None: from the first frame. path: of the Merkle log.
+    Errors as `resume.begin`.
     """
 
     def __init__(
-        self, directory: Path, *, rows_per_chunk: int, live: bool = True, store: Store | None = None
+        self,
+        directory: Path,
+        *,
+        rows_per_chunk: int,
+        live: bool = True,
+        store: Store | None = None,
+        path: HashPath | None = None,
     ) -> None:
-        self.follower, self.batcher, self.log, self._last = begin(directory, store, live=live)
+        self.follower, self.batcher, self.log, self._last = begin(directory, store, live=live, path=path)
         self._rows_per_chunk = rows_per_chunk
         self._last_chunk: dict[tuple[bytes, int], Node] = {}
         self._closed: deque[Plan] = deque()

@@ -20,8 +20,10 @@ from engine.follower import Follower
 from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.retention import hold
+from kernels.sha256 import HashPath
 from relayer.core.batch import Batcher
-from relayer.core.log import HASH_BYTES, MerkleLog
+from relayer.core.log import MerkleLog
+from relayer.core.rfc9162 import HASH_BYTES
 from relayer.retention import prune
 from relayer.store import ResumePoint, Store
 
@@ -39,21 +41,22 @@ class Begun(NamedTuple):
     last: int
 
 
-def begin(directory: Path, store: Store | None, *, live: bool) -> Begun:
+def begin(directory: Path, store: Store | None, *, live: bool, path: HashPath | None = None) -> Begun:
     """A follower of the journal in `directory` with what the batches before its first new one left behind.
 
-    store: None for a fold of everything. JournalGone: no usable snapshot leads to where the record goes on.
+    store: None for a fold of everything; path: of the Merkle log. JournalGone: no usable snapshot leads to
+    where the record goes on.
     StoreError: this is not the journal that the record was made from.
     """
     point = store.resume_point() if store is not None else None
     if store is None or point is None:
-        return Begun(Follower(directory, live=live, snapshot_upto=0), Batcher(), MerkleLog(), 0)
+        return Begun(Follower(directory, live=live, snapshot_upto=0), Batcher(), MerkleLog(path), 0)
     _check_same_journal(directory, point.cursor, live=live)
     edge = np.frombuffer(point.edge, np.uint8).reshape(-1, HASH_BYTES)
     return Begun(
         Follower(directory, live=live, snapshot_upto=point.cursor.position),
         Batcher(point.batch, point.last, store.touched()),
-        MerkleLog.resumed(point.log_size, edge),
+        MerkleLog.resumed(point.log_size, edge, path),
         point.last,
     )
 

@@ -13,6 +13,7 @@ from engine.common.logs import get_logger
 from engine.common.ready import notify_ready
 from engine.common.settings import Settings
 from kernels.frames import FRAME, Source
+from kernels.sha256 import path_named
 from relayer.chain.messages import Signer
 from relayer.chain.rpc import RpcClient
 from relayer.core.graph import Graph, Node
@@ -41,7 +42,12 @@ class Relayer:
         self._store = store
         self._engine = engine
         journal = settings.data_dir / "journal"
-        self._planner = Planner(journal, rows_per_chunk=settings.relayer.rows_per_chunk, store=store)
+        self._planner = Planner(
+            journal,
+            rows_per_chunk=settings.relayer.rows_per_chunk,
+            store=store,
+            path=path_named(settings.relayer.sha256),
+        )
         self._resume = ResumePoints(
             store, journal
         )  # lets go of segments: after the planner has seen the journal

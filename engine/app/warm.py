@@ -34,8 +34,10 @@ from kernels import (
     liquidation,
     liquidation_price,
     margin,
+    merkle,
     orderbook,
     room,
+    sha256,
     slots,
     sweep,
     touched,
@@ -246,7 +248,33 @@ RISK_PROCESS: Final = (
 )
 """`godark risk`."""
 
-CALLS: Final = (*RISK_PROCESS, *WATCH, *PRICES, *JSON_LINES, *FUNDING, *BOOKS, *AUDIT, *MARGIN, *LIQUIDATION)
+BYTES: Final = np.zeros(1, np.uint8)
+PADDING: Final = np.zeros(1, np.uint32)
+
+MERKLE_LOG: Final = (
+    Call(merkle.append_hashes, (WORDS, INT, INT, INT, WORDS, INT)),
+    Call(sha256.hash_leaves, (BYTES, INT, INT, WORDS, INT, PADDING, BYTES, WORDS, INT)),
+    Call(merkle.range_root, (WORDS, INT, INT, INT, WORDS, INT, WORDS, INT)),
+    Call(merkle.edge_of, (WORDS, INT, INT, WORDS, WORDS, INT)),
+    Call(merkle.inclusion_paths, (WORDS, INT, INT, WORDS, WORDS, WORDS, INT, WORDS)),
+    Call(merkle.consistency_paths, (WORDS, INT, INT, WORDS, WORDS, WORDS, INT, WORDS)),
+    Call(merkle.verify_inclusions, (WORDS, WORDS, INT, WORDS, INT, WORDS, WORDS, WORDS, WORDS, WORDS, INT)),
+    Call(merkle.level_start, (INT, INT)),
+)
+"""`godark relayer`, `godark prove`, `godark verify`."""
+
+CALLS: Final = (
+    *RISK_PROCESS,
+    *MERKLE_LOG,
+    *WATCH,
+    *PRICES,
+    *JSON_LINES,
+    *FUNDING,
+    *BOOKS,
+    *AUDIT,
+    *MARGIN,
+    *LIQUIDATION,
+)
 
 
 def load(calls: Sequence[Call], progress: Callable[[int, int], None] = lambda done, of: None) -> None:
@@ -268,7 +296,15 @@ def steps() -> list[Step]:
     """The same in parts that several processes can share, longest first: each of the fold's, then the fold
     itself, which finds them in the cache, then what each command calls."""
     parts = [Step(partial(prepare, part, *like)) for part, like in parts_of_fold()]
-    groups = (RISK_PROCESS, LIQUIDATION, MARGIN, FUNDING, BOOKS, (*WATCH, *PRICES, *JSON_LINES, *AUDIT))
+    groups = (
+        RISK_PROCESS,
+        MERKLE_LOG,
+        LIQUIDATION,
+        MARGIN,
+        FUNDING,
+        BOOKS,
+        (*WATCH, *PRICES, *JSON_LINES, *AUDIT),
+    )
     calls = [Step(partial(_prepare_all, group)) for group in groups]
     return [*parts, Step(compile_all, after=len(parts)), *calls]
 

@@ -127,7 +127,10 @@ class StandbySettings(_Section):
 
 
 class RelayerSettings(_Section):
-    """The relayer process. No `rpc_urls`: it uses the embedded devnet. URLs may hold an access token."""
+    """The relayer process. No `rpc_urls`: it uses the embedded devnet. URLs may hold an access token.
+
+    sha256: by which form of the kernels leaves are hashed; auto takes the fastest that the CPU has.
+    """
 
     rpc_urls: TextList = Field(default=(), repr=False)
     keyfile: LocalPath
@@ -136,6 +139,7 @@ class RelayerSettings(_Section):
     rpc_poll_ms: int = Field(default=50, ge=0, le=60_000)
     inflight_max: int = Field(default=1024, ge=1, le=65536)
     rows_per_chunk: int = Field(default=6, ge=1, le=6)
+    sha256: Literal["auto", "avx512", "extension", "portable"] = "auto"
 
     @field_validator("rpc_urls")
     @classmethod

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from engine.common.errors import CheckpointInvalid
-from relayer.core.log import EMPTY_ROOT, HASH_BYTES
 from relayer.core.proofs import SIZE_LIMIT
+from relayer.core.rfc9162 import EMPTY_ROOT, HASH_BYTES
 
 # Sixteen post-quantum signatures of 5 kB, in base64, must fit (C2SP signed-note).
 NOTE_LIMIT_BYTES = 1 << 17

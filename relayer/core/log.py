@@ -1,94 +1,109 @@
-"""The append-only Merkle log of RFC 9162, held in arrays.
+"""The append-only Merkle log of RFC 9162 over one array (`kernels.merkle`), 64 bytes a leaf.
 
-A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). Level 0 holds the leaf
-hashes; level k holds the roots of the complete subtrees of 2^k leaves, in order. A complete node never
-changes, so every past size can be proven from the same arrays, which hold 64 bytes a leaf (and reserve
-up to twice that as they double). A log that is resumed from its edge holds what came since: enough to append
-and for every later root, not for proofs of what came before.
+A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). The array doubles as it fills. A
+log that is resumed from its edge holds what came since: enough to append and for every later root, not for
+proofs of what came before.
 """
 
 from __future__ import annotations
 
-import hashlib
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.common.errors import UsageError
+from kernels import merkle
+from kernels.sha256 import (
+    HASH_BYTES,
+    HASH_WORDS,
+    SCRATCH_WORDS,
+    HashPath,
+    best_path,
+    hash_leaves,
+    padding_of,
+    tail_bytes,
+)
+from kernels.types import Words
+from relayer.core.rfc9162 import EMPTY_ROOT, is_subtree
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-HASH_BYTES = 32
-EMPTY_ROOT = hashlib.sha256(b"").digest()
-LEAF_PREFIX = b"\x00"
-NODE_PREFIX = b"\x01"
 FIRST_CAPACITY = 256
+SHARD_LEAVES = 1 << 26
+"""A log ends with so many leaves (4 GiB of hashes); what comes next is a log of its own."""
 
 
-def hash_leaf(leaf: bytes) -> bytes:
-    """The leaf hash of one byte string."""
-    return hashlib.sha256(LEAF_PREFIX + leaf).digest()
+class Proofs(NamedTuple):
+    """Proofs of one size. hashes: uint8[n, longest, 32], of proof k the first lengths[k] count; lengths: int64[n]."""
+
+    hashes: Bytes
+    lengths: npt.NDArray[np.int64]
+
+    def of(self, k: int) -> list[bytes]:
+        """Proof k as a list of hashes."""
+        return [row.tobytes() for row in self.hashes[k, : self.lengths[k]]]
 
 
-def hash_node(left: bytes, right: bytes) -> bytes:
-    """The hash of the node over two child hashes."""
-    return hashlib.sha256(NODE_PREFIX + left + right).digest()
+class Hasher:
+    """The kernels with the memory they need. path: None for the fastest this CPU has; a wish it cannot have is
+    the portable form."""
 
+    def __init__(self, path: HashPath | None = None) -> None:
+        self.path = int(best_path() if path is None else path)
+        self.scratch = np.zeros(SCRATCH_WORDS, np.int64)
+        self._width = -1
+        self._padding, self._tail = padding_of(0), np.zeros(tail_bytes(0), np.uint8)
 
-def hash_leaves(leaves: Bytes) -> Bytes:
-    """Leaf hashes, uint8[n, 32], of n leaves of one width, uint8[n, w]."""
-    count, width = leaves.shape
-    raw = leaves.tobytes()
-    return _rows([hash_leaf(raw[i * width : (i + 1) * width]) for i in range(count)])
-
-
-def hash_pairs(nodes: Bytes) -> Bytes:
-    """Parents, uint8[n, 32], of 2n neighbouring nodes, uint8[2n, 32]."""
-    raw = nodes.tobytes()
-    step = 2 * HASH_BYTES
-    return _rows([hashlib.sha256(NODE_PREFIX + raw[i : i + step]).digest() for i in range(0, len(raw), step)])
-
-
-def _rows(digests: list[bytes]) -> Bytes:
-    return np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(digests), HASH_BYTES)
-
-
-def split_point(width: int) -> int:
-    """The largest power of two below `width` (at least 2): how many leaves the left child holds."""
-    return 1 << ((width - 1).bit_length() - 1)
+    def leaves(self, leaves: Bytes, target: Words, first: int) -> None:
+        """Leaf hashes of uint8[n, w] into first .. of `target`."""
+        count, width = leaves.shape
+        if width != self._width:
+            self._padding, self._tail = padding_of(width), np.zeros(tail_bytes(width), np.uint8)
+            self._width = width
+        raw = np.ascontiguousarray(leaves).reshape(-1)
+        hash_leaves(raw, width, count, target, first, self._padding, self._tail, self.scratch, self.path)
 
 
 class MerkleLog:
-    """A log that only grows. The same leaves give the same arrays, however they were grouped."""
+    """An append-only log of leaves: its root and its inner nodes at any size up to its own.
 
-    def __init__(self) -> None:
+    Bounded by its leaves: 64 bytes each, at most SHARD_LEAVES.
+    """
+
+    def __init__(self, path: HashPath | None = None) -> None:
+        self._hasher = Hasher(path)
         self._size = 0
-        self._levels: list[Bytes] = [np.empty((FIRST_CAPACITY, HASH_BYTES), dtype=np.uint8)]
+        self._capacity = FIRST_CAPACITY
+        self._nodes = np.empty(2 * FIRST_CAPACITY * HASH_WORDS, np.int64)
         self._resumed_at = 0
+        self._edge = np.zeros(merkle.EDGE_WORDS, np.int64)
+        self._edge_at = 0
 
     @classmethod
-    def resumed(cls, size: int, edge: Bytes) -> MerkleLog:
+    def resumed(cls, size: int, edge: Bytes, path: HashPath | None = None) -> MerkleLog:
         """A log of `size` leaves of which only `edge` is known, as `edge()` gave it at that size.
 
         Raises UsageError unless the edge has as many nodes as a log of that size.
         """
         if size < 0 or edge.shape != (size.bit_count(), HASH_BYTES) or edge.dtype != np.uint8:
             raise UsageError(f"an edge of {list(edge.shape)} does not fit a log of {size} leaves", size=size)
-        log = cls()
+        log = cls(path)
+        log._reserve(size)
         log._size = log._resumed_at = size
         row = 0
         for level in reversed(range(size.bit_length())):
             if size >> level & 1:
-                log._store(level, (size >> level) - 1, edge[row : row + 1])
+                log._level_rows(level)[(size >> level) - 1] = edge[row]
                 row += 1
         return log
 
     def edge(self) -> Bytes:
         """The roots of the largest complete subtrees from left to right, uint8[bits set in size, 32]."""
-        levels = reversed(range(self._size.bit_length()))
-        nodes = [self._node(k, (self._size >> k) - 1) for k in levels if self._size >> k & 1]
-        return _rows(nodes)
+        levels = [k for k in reversed(range(self._size.bit_length())) if self._size >> k & 1]
+        rows = [self._level_rows(k)[(self._size >> k) - 1] for k in levels]
+        return np.array(rows, np.uint8).reshape(len(rows), HASH_BYTES)
 
     @property
     def size(self) -> int:
@@ -98,40 +113,36 @@ class MerkleLog:
     def append(self, leaves: Bytes) -> None:
         """Append n leaves of w bytes each, uint8[n, w], in order. n and w may be 0 and may differ by call.
 
-        Raises UsageError, changing nothing, if the array is not two-dimensional uint8.
+        Raises UsageError, changing nothing, if the array is not two-dimensional uint8 or the log is full.
         """
         if leaves.ndim != 2 or leaves.dtype != np.uint8:
             raise UsageError(
                 f"leaves must be uint8[n, w], not {leaves.dtype}{list(leaves.shape)}", shape=leaves.shape
             )
-        if len(leaves):
-            self.append_hashes(hash_leaves(leaves))
+        self._reserve(self._size + len(leaves))
+        self._hasher.leaves(leaves, self._nodes, self._size)
+        self._grow_by(len(leaves))
 
     def append_hashes(self, hashes: Bytes) -> None:
         """Append n leaves by their leaf hashes, uint8[n, 32].
 
-        Raises UsageError, changing nothing, on any other shape or type.
+        Raises UsageError, changing nothing, on any other shape or type, or if the log is full.
         """
         if hashes.ndim != 2 or hashes.shape[1] != HASH_BYTES or hashes.dtype != np.uint8:
             raise UsageError(
                 f"leaf hashes must be uint8[n, 32], not {hashes.dtype}{list(hashes.shape)}",
                 shape=hashes.shape,
             )
-        level, done, total = 0, self._size, self._size + len(hashes)
-        rows = hashes
-        while done < total:
-            self._store(level, done, rows)
-            done, total = done >> 1, total >> 1
-            base = self._base(level)
-            rows = hash_pairs(self._levels[level][2 * done - base : 2 * total - base])
-            level += 1
-        self._size += len(hashes)
+        self._reserve(self._size + len(hashes))
+        self._level_rows(0)[self._size : self._size + len(hashes)] = hashes
+        self._grow_by(len(hashes))
 
     def leaf_hash(self, index: int) -> bytes:
         """The hash of one leaf, counted from 0. Raises UsageError if the log holds no such leaf."""
         if not 0 <= index < self._size:
             raise UsageError(f"leaf {index} asked of a log of {self._size} leaves", index=index)
-        return self._node(0, index)
+        self._must_hold(0, index)
+        return self._level_rows(0)[index].tobytes()
 
     def root(self, size: int | None = None) -> bytes:
         """The root over the first `size` leaves (default all). Raises UsageError if it never had them."""
@@ -148,50 +159,162 @@ class MerkleLog:
         """
         if not is_subtree(start, end, self._size):
             raise UsageError(f"[{start}, {end}) is no subtree of a log of {self._size} leaves", start=start)
-        complete: list[bytes] = []
-        while start < end:
-            level = (end - start).bit_length() - 1
-            complete.append(self._node(level, start >> level))
-            start += 1 << level
-        result = complete.pop()
-        while complete:
-            result = hash_node(complete.pop(), result)
-        return result
+        count = end - start
+        for level in range(count.bit_length()):
+            if count >> level & 1:
+                self._must_hold(level, (start >> level) + (count >> level) - 1)
+        out = np.empty(HASH_WORDS, np.int64)
+        hasher = self._hasher
+        merkle.range_root(self._nodes, self._capacity, start, end, out, 0, hasher.scratch, hasher.path)
+        return out.tobytes()
 
     def level(self, level: int) -> Bytes:
         """The complete nodes of one level, uint8[size >> level, 32], read-only, valid until an append."""
         if level < 0 or self._resumed_at:
             raise UsageError(f"level {level} of a Merkle log resumed at {self._resumed_at}", level=level)
-        count = self._size >> level
-        rows = self._levels[level][:count] if count else np.empty((0, HASH_BYTES), dtype=np.uint8)
-        view = rows.view()
+        view = self._level_rows(level)[: self._size >> level]
         view.flags.writeable = False
         return view
 
-    def _node(self, level: int, index: int) -> bytes:
-        at = index - self._base(level)
-        if at < 0:
+    def inclusion_proofs(
+        self, indices: Sequence[int] | npt.NDArray[np.int64], size: int | None = None
+    ) -> Proofs:
+        """The proof of each of these leaves, counted from 0, to the root at `size` (default all).
+
+        UsageError if the log has no such leaf, never had that size, or was resumed.
+        """
+        leaves, size = self._asked(indices, size)
+        if len(leaves) and not 0 <= leaves.min() <= leaves.max() < size:
+            raise UsageError(f"a leaf beyond 0 .. {size - 1} asked of the log", size=size)
+        out, stride, lengths = _room(len(leaves), max(size - 1, 0).bit_length())
+        merkle.inclusion_paths(self._nodes, self._capacity, size, self._edge, leaves, out, stride, lengths)
+        return _proofs(out, stride, lengths)
+
+    def consistency_proofs(
+        self, sizes: Sequence[int] | npt.NDArray[np.int64], size: int | None = None
+    ) -> Proofs:
+        """The proof that the log at each of `sizes` is a prefix of the one at `size` (default all).
+
+        UsageError unless 0 < each <= size <= the log's, or if it was resumed.
+        """
+        before, size = self._asked(sizes, size)
+        if len(before) and not 0 < before.min() <= before.max() <= size:
+            raise UsageError(f"a size beyond 1 .. {size} asked of the log", size=size)
+        out, stride, lengths = _room(len(before), max(size - 1, 0).bit_length() + 1)
+        merkle.consistency_paths(self._nodes, self._capacity, size, self._edge, before, out, stride, lengths)
+        return _proofs(out, stride, lengths)
+
+    def verify_inclusions(
+        self,
+        indices: Sequence[int] | npt.NDArray[np.int64],
+        proofs: Proofs,
+        root: bytes,
+        size: int | None = None,
+    ) -> npt.NDArray[np.int64]:
+        """Why each of these proofs of leaves of this log does not lead to `root` at `size`: ProofFault, int64[n]."""
+        leaves, size = self._asked(indices, size)
+        if len(leaves) and not 0 <= leaves.min() <= leaves.max() < self._size:
+            raise UsageError(f"a leaf beyond 0 .. {self._size - 1} asked of the log", size=size)
+        hashes = np.ascontiguousarray(self._level_rows(0)[leaves])
+        return verified(hashes, leaves, size, proofs, root, HashPath(self._hasher.path))
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the array of hashes."""
+        return self._nodes.nbytes
+
+    def _asked(
+        self, rows: Sequence[int] | npt.NDArray[np.int64], size: int | None
+    ) -> tuple[npt.NDArray[np.int64], int]:
+        """What is asked for as an array, and the size with its edge worked out."""
+        size = self._size if size is None else size
+        if not 0 <= size <= self._size or self._resumed_at:
+            raise UsageError(
+                f"proofs at size {size} asked of a log of {self._size} leaves, resumed at {self._resumed_at}"
+            )
+        if size != self._edge_at:
+            hasher = self._hasher
+            merkle.edge_of(self._nodes, self._capacity, size, self._edge, hasher.scratch, hasher.path)
+            self._edge_at = size
+        return np.ascontiguousarray(rows, np.int64), size
+
+    def _level_rows(self, level: int) -> Bytes:
+        """All there is room for of one level, uint8[capacity >> level, 32]."""
+        if level >= self._capacity.bit_length():
+            return np.empty((0, HASH_BYTES), np.uint8)
+        first = merkle.level_start(self._capacity, level)
+        rows = self._nodes.view(np.uint8).reshape(-1, HASH_BYTES)
+        return rows[first : first + (self._capacity >> level)]
+
+    def _must_hold(self, level: int, index: int) -> None:
+        """Before the left one of the pair that was open when it was resumed, nothing is held."""
+        if index < self._resumed_at >> (level + 1) << 1:
             raise UsageError(
                 f"node {index} of level {level} is not held: resumed at {self._resumed_at} leaves"
             )
-        return self._levels[level][at].tobytes()
 
-    def _base(self, level: int) -> int:
-        """Number of the first node that is held: the left one of the pair that was open when it was resumed."""
-        return self._resumed_at >> (level + 1) << 1
+    def _grow_by(self, count: int) -> None:
+        hasher = self._hasher
+        merkle.append_hashes(self._nodes, self._capacity, self._size, count, hasher.scratch, hasher.path)
+        self._size += count
 
-    def _store(self, level: int, first: int, rows: Bytes) -> None:
-        while level >= len(self._levels):
-            self._levels.append(np.empty((FIRST_CAPACITY, HASH_BYTES), dtype=np.uint8))
-        first -= self._base(level)
-        need, held = first + len(rows), self._levels[level]
-        if need > len(held):
-            grown = np.empty((max(need, 2 * len(held)), HASH_BYTES), dtype=np.uint8)
-            grown[:first] = held[:first]
-            self._levels[level] = grown
-        self._levels[level][first:need] = rows
+    def _reserve(self, size: int) -> None:
+        """Room for `size` leaves. Memory that is reserved and never written is none."""
+        if size > SHARD_LEAVES:
+            raise UsageError(f"a log has at most {SHARD_LEAVES} leaves; begin another", size=size)
+        if size <= self._capacity:
+            return
+        held, before = self._nodes.view(np.uint8).reshape(-1, HASH_BYTES), self._capacity
+        self._capacity = 1 << (size - 1).bit_length()
+        self._nodes = np.empty(2 * self._capacity * HASH_WORDS, np.int64)
+        for level in range(self._size.bit_length()):
+            first, start = self._resumed_at >> (level + 1) << 1, merkle.level_start(before, level)
+            upto = self._size >> level
+            self._level_rows(level)[first:upto] = held[start + first : start + upto]
 
 
-def is_subtree(start: int, end: int, size: int) -> bool:
-    """Whether leaves [start, end) are a subtree of a log of `size` leaves, now or at an earlier size."""
-    return 0 <= start < end <= size and start % (1 << (end - start - 1).bit_length()) == 0
+def _room(count: int, longest: int) -> tuple[Words, int, Words]:
+    return np.empty(count * longest * HASH_WORDS, np.int64), longest, np.empty(count, np.int64)
+
+
+def _proofs(out: Words, stride: int, lengths: Words) -> Proofs:
+    return Proofs(out.view(np.uint8).reshape(len(lengths), stride, HASH_BYTES), lengths)
+
+
+def verified(
+    hashes: Bytes,
+    leaves: npt.NDArray[np.int64],
+    size: int,
+    proofs: Proofs,
+    root: bytes,
+    path: HashPath | None = None,
+) -> npt.NDArray[np.int64]:
+    """Whether leaf hash k, of uint8[n, 32], is leaf leaves[k] under `root` at `size`: a ProofFault each, int64[n].
+
+    UsageError if there are not as many of each, or a proof claims more hashes than it has.
+    """
+    _, stride, _ = proofs.hashes.shape
+    short = len(proofs.lengths) and int(proofs.lengths.max()) > stride
+    if (
+        not len(hashes) == len(leaves) == len(proofs.lengths) == len(proofs.hashes)
+        or short
+        or len(root) != HASH_BYTES
+    ):
+        raise UsageError(
+            f"{len(hashes)} leaves, {len(leaves)} places, {len(proofs.lengths)} proofs do not match"
+        )
+    hasher, faults = Hasher(path), np.zeros(len(leaves), np.int64)
+    merkle.verify_inclusions(
+        np.ascontiguousarray(hashes).reshape(-1).view(np.int64),
+        leaves,
+        size,
+        np.ascontiguousarray(proofs.hashes).reshape(-1).view(np.int64),
+        stride,
+        proofs.lengths,
+        np.frombuffer(root, np.int64).copy(),
+        faults,
+        np.zeros(merkle.ROW_WORDS, np.int64),
+        hasher.scratch,
+        hasher.path,
+    )
+    return faults

@@ -11,10 +11,13 @@ come from where the root comes from (the signed checkpoint), never from whoever 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from engine.common.errors import ProofInvalid, UsageError
-from relayer.core.log import HASH_BYTES, MerkleLog, hash_node, is_subtree, split_point
+from relayer.core.rfc9162 import HASH_BYTES, hash_node, is_subtree, split_point
+
+if TYPE_CHECKING:
+    from relayer.core.log import MerkleLog
 
 SIZE_LIMIT = 1 << 64
 

@@ -20,7 +20,8 @@ from relayer.core.checkpoint import (
     encode_binary,
     encode_text,
 )
-from relayer.core.log import EMPTY_ROOT, MerkleLog
+from relayer.core.log import MerkleLog
+from relayer.core.rfc9162 import EMPTY_ROOT
 from tests.vectors import make_checkpoint
 
 VECTOR_FILE = Path(__file__).parents[2] / "vectors" / "checkpoint.json"

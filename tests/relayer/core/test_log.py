@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.common.errors import UsageError
-from relayer.core.log import EMPTY_ROOT, FIRST_CAPACITY, MerkleLog, is_subtree
+from relayer.core.log import FIRST_CAPACITY, MerkleLog
+from relayer.core.rfc9162 import EMPTY_ROOT, is_subtree
 from tests.relayer.core import twin
 
 

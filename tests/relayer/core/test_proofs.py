@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.common.errors import ProofInvalid, UsageError
-from relayer.core.log import MerkleLog, is_subtree
+from relayer.core.log import MerkleLog
 from relayer.core.proofs import (
     consistency_proof,
     inclusion_proof,
@@ -19,6 +19,7 @@ from relayer.core.proofs import (
     verify_subtree,
     verify_subtree_inclusion,
 )
+from relayer.core.rfc9162 import is_subtree
 from tests.relayer.core import twin
 
 SMALL = 34

@@ -16,7 +16,8 @@ from engine.venue.simulator import Simulator
 from kernels.crc32c import seal_frames, words_of
 from kernels.frames import FRAME, SettingKind, Source, Template, new_frames
 from relayer.core import batch as batch_module
-from relayer.core.log import EMPTY_ROOT, MerkleLog
+from relayer.core.log import MerkleLog
+from relayer.core.rfc9162 import EMPTY_ROOT
 from relayer.planner import Plan, Planner
 from relayer.verify import batches as plain_module
 from relayer.verify.batches import PlainBatches, PlainLog, expected_nodes

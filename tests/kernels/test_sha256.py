@@ -1,0 +1,160 @@
+"""Leaves and nodes hash as hashlib says, on every form this CPU has, and on the portable one for any CPU."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from kernels.jit import JIT_DISABLED
+from kernels.merkle import append_hashes
+from kernels.sha256 import (
+    HASH_BYTES,
+    HASH_WORDS,
+    SCRATCH_WORDS,
+    HashPath,
+    best_path,
+    has_path,
+    hash_leaves,
+    padding_of,
+    tail_bytes,
+)
+from kernels.sha256_rounds import INITIAL, ROUND, blocks_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = [path for path in HashPath if has_path(path)]
+GUARD = 0x5A
+"""What stands where nothing may be written."""
+
+
+def leaf_hashes(leaves: np.ndarray, path: HashPath, first: int = 0) -> bytes:
+    """The hashes as bytes; asserts that nothing else was written."""
+    count, width = leaves.shape
+    out = np.full((first + count + 20) * HASH_BYTES, GUARD, np.uint8).view(np.int64)
+    tail, scratch = np.full(tail_bytes(width), 0xEE, np.uint8), np.full(SCRATCH_WORDS, -1, np.int64)
+    raw = np.ascontiguousarray(leaves).reshape(-1)
+    hash_leaves(raw, width, count, out, first, padding_of(width), tail, scratch, int(path))
+    written = out.tobytes()
+    start, end = first * HASH_BYTES, (first + count) * HASH_BYTES
+    assert set(written[:start] + written[end:]) == {GUARD}
+    return written[start:end]
+
+
+def random_leaves(count: int, width: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, width), np.uint8)
+
+
+def test_the_constants_are_those_of_the_standard() -> None:
+    assert (hex(INITIAL[0]), hex(INITIAL[7])) == ("0x6a09e667", "0x5be0cd19")
+    assert (hex(ROUND[0]), hex(ROUND[63])) == ("0x428a2f98", "0xc67178f2")
+
+
+@pytest.mark.parametrize("width, blocks", [(0, 1), (54, 1), (55, 2), (112, 2), (118, 2), (119, 3)])
+def test_a_record_up_to_118_bytes_takes_two_blocks(width: int, blocks: int) -> None:
+    assert blocks_of(width) == blocks
+
+
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(0, 70), width=st.integers(0, 300), first=st.integers(0, 3))
+@example(count=16, width=54, first=0)
+@example(count=17, width=55, first=0)
+@example(count=33, width=112, first=1)
+@example(count=15, width=119, first=0)
+def test_leaves_hash_as_hashlib_says(path: HashPath, count: int, width: int, first: int) -> None:
+    leaves = random_leaves(count, width, seed=count + 1000 * width)
+    expected = b"".join(hashlib.sha256(b"\x00" + row.tobytes()).digest() for row in leaves)
+    assert leaf_hashes(leaves, path, first) == expected
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("fill", [0x00, 0x7F, 0x80, 0xFF])
+def test_so_do_leaves_of_one_byte_over_and_over(path: HashPath, fill: int) -> None:
+    leaves = np.full((16, 112), fill, np.uint8)
+    assert leaf_hashes(leaves, path) == 16 * hashlib.sha256(bytes([0]) + bytes([fill]) * 112).digest()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("count", [1, 2, 3, 16, 31, 32, 33, 34, 64, 100, 1000])
+def test_nodes_hash_as_hashlib_says(path: HashPath, count: int) -> None:
+    capacity = 1 << max(count - 1, 15).bit_length()
+    log = np.full(2 * capacity * HASH_BYTES, GUARD, np.uint8).view(np.int64)
+    level = [row.tobytes() for row in random_leaves(count, HASH_BYTES, seed=count)]
+    log[: count * HASH_WORDS] = np.frombuffer(b"".join(level), np.int64)
+    append_hashes(log, capacity, 0, count, np.zeros(SCRATCH_WORDS, np.int64), int(path))
+    written, start, room = log.tobytes(), 0, capacity
+    while room:
+        end = start + HASH_BYTES * len(level)
+        assert written[start:end] == b"".join(level)
+        start += HASH_BYTES * room
+        assert set(written[end:start]) <= {GUARD}
+        room //= 2
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in pairs]
+    assert set(written[start:]) == {GUARD}
+
+
+def test_the_best_form_is_one_this_cpu_has() -> None:
+    assert has_path(best_path())
+    assert has_path(HashPath.PORTABLE)
+
+
+# Run by a fresh interpreter with fewer CPU features: forms that are gone are the portable one, to the byte.
+PROGRAM = """
+import sys
+import numpy as np
+from kernels.sha256 import HashPath, best_path, has_path
+from relayer.core.log import MerkleLog
+leaves = np.random.default_rng(3).integers(0, 256, (40, 112), np.uint8)
+roots = set()
+for path in HashPath:
+    log = MerkleLog(path)
+    log.append(leaves)
+    roots.add(log.root().hex())
+print(best_path().name, *(path.name for path in HashPath if has_path(path)), *roots)
+"""
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="compiles for other CPUs: needs the JIT")
+@pytest.mark.parametrize(
+    "cpu, features, left",
+    [
+        ("generic", "", ["PORTABLE"]),
+        ("x86-64-v3", "+avx2,+sha,+sse4.1,+ssse3,+sse4.2", ["EXTENSION", "PORTABLE", "EXTENSION"]),
+    ],
+)
+def test_on_a_smaller_cpu_the_answer_is_the_same(
+    cpu: str, features: str, left: list[str], tmp_path: Path
+) -> None:
+    if HashPath.EXTENSION not in PATHS and "sha" in features:
+        pytest.skip("this CPU has no SHA extension")
+    smaller = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | smaller | {"PYTHONPATH": str(ROOT), "NUMBA_OPT": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    *forms, root = done.stdout.split()
+    assert forms[:1] + sorted(forms[1:]) == left[:1] + sorted(left[1:] or left)
+    entries = random_leaves(40, 112, seed=3)
+    assert root == twin_root([row.tobytes() for row in entries]).hex()
+
+
+def twin_root(entries: list[bytes]) -> bytes:
+    level = [hashlib.sha256(b"\x00" + entry).digest() for entry in entries]
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        pairs = zip(level[::2], level[1::2], strict=False)
+        level = [hashlib.sha256(b"\x01" + left + right).digest() for left, right in pairs] + odd
+    return level[0]
