@@ -210,6 +210,7 @@ class Refusal(enum.IntEnum):
     MARK_UNKNOWN = 27
     LIQUIDATIONS_FULL = 28
     INSURANCE_REDUCE_ONLY = 29
+    OBSERVATION_AHEAD = 30
 
 
 class Fault(enum.IntEnum):

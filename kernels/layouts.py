@@ -80,7 +80,11 @@ engine/core/fast_fills.py books only what lies far within these bounds (SNUG the
    <= L + M, checked. Insurance pays at most what it has free.
 10. Insurance's own (engine/core/insurance.py): equity <= L (else not judged) + free <= 2L; 1.25 x maintenance in
    128 bits, less equity <= 2.25L; what is moved is at most what it has free, as in 6. An order's equity - worth is
-   checked, + free <= 2L, brought to L. Its fills are legs as in 2, the second held with what the first left free.
+   checked, + free <= 2L, brought to L. Its fills, whatever their size and side, are legs as in 2; its free balance
+   is at once what covers the other side. Of its own leg at most one of transfer and cover is not 0 (it pays no
+   liquidation fee), so what a first leg leaves, free - transfer - cover, is one of the two sums checked in 2, and
+   the second is held with that: its sums start within +-L and are checked again. Transfers reach at most to 0
+   (nothing of it is locked) and covers take at most what is there, so that the fund stays >= 0 at every step.
 
 tests/engine/core/test_bounds.py runs 2 to 4, 6 and 9 at these bounds, where one unit more would be told.
 """

@@ -69,7 +69,7 @@ def check_fill(books: Books, fill: Record) -> int:
     if fill["size"] == 0 or fill["size"] > size_max or fill["size"] < -size_max:
         return _SIZE
     if maker == 0 or taker == 0:
-        return insurance_refusal(books, wide(fill["market"]), maker, taker, fill["size"])
+        return insurance_refusal(books, wide(fill["market"]))
     return _OK
 
 
@@ -223,7 +223,7 @@ def deficit_of(books: Books, slot: int, account: int, m: int, ref_price: int, he
     slot: where it was before; -1 if it is new, or traded with itself.
 
     A fill that only closes of a position under liquidation is not to blame for what it lacks: that is being
-    dealt with, and the market goes on. Nor is one of insurance, which never does anything else.
+    dealt with, and the market goes on. Nor is one of insurance: what it lacks, its fund lifts or others take over.
     """
     if account == 0:
         return 0

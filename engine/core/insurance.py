@@ -1,10 +1,16 @@
-"""Insurance (account 0) gets rid of what it took over: reduce-only fills, its own margin, its unwinding orders.
+"""Insurance (account 0) gets rid of what it took over: its fills, its own margin, its unwinding orders.
 
 Its free balance is the fund that covers deficits, so its own positions, which are isolated, are backed by the same
 money. Risk names them (`CandidateKind.LIQUIDATE`) as long as they are open, whether they lack margin or not, and
 the engine has the whole of each sold by a reduce-only order, placed anew each second. One that lacks margin is
 lifted from the fund to 1.25 x maintenance if the fund reaches maintenance; else it waits for deleveraging, whose
 price the fund first lifts to the mark as far as it goes. Nothing here lets the fund go below zero.
+
+Its orders only reduce, but a takeover or deleveraging may change its position while a fill is on its way, and a
+matched fill is a fact. Such a fill is booked as what it is, even where it opens or goes past zero: like anybody's
+it draws its initial margin from the fund as far as that reaches. An order on the wrong side is then withdrawn, and
+the next candidate has the new position sold. Only where insurance never held anything can no order of ours have led
+to a fill: that one is refused by name.
 
 It pays fees as its fee tier says, like anybody: no other party's arithmetic then knows of account 0. A liquidation
 fee would go from it to itself and is not taken.
@@ -36,16 +42,10 @@ _INSURANCE = int(Refusal.INSURANCE_REDUCE_ONLY)
 _REDUCE_ONLY = int(LiquidationKind.REDUCE_ONLY)
 
 
-@routine
-def insurance_refusal(books: Books, m: int, maker: int, taker: int, size: int) -> int:
-    """Why insurance, one side of a fill of so many lots in market `m`, cannot trade them, or 0: it only closes.
-
-    size: the taker's, within the market's size_max, not 0.
-    """
-    slot = find_position(books.position_table, books.positions, 0, m)
-    held, dsize = (books.positions[slot]["size"] if slot >= 0 else 0), (size if taker == 0 else -size)
-    closes = maker != taker and (held > 0) != (dsize > 0) and abs(dsize) <= abs(held)
-    return _OK if closes else _INSURANCE
+@kernel
+def insurance_refusal(books: Books, m: int) -> int:
+    """Why insurance cannot be a side of a fill in market `m`, or 0: it has or had a position there, hence orders."""
+    return _OK if find_position(books.position_table, books.positions, 0, m) >= 0 else _INSURANCE
 
 
 @kernel

@@ -82,14 +82,17 @@ def end_liquidation(books: Books, k: int) -> None:
 def review_liquidation(books: Books, slot: int) -> None:
     """After something moved the position in `slot`: end its liquidation if it is closed or has its margin again.
 
-    One that cannot be valued now stays, and insurance's own while it is open.
+    One that cannot be valued now stays, and insurance's own while it is open and its last order would reduce it.
     """
     under = wide(books.positions[slot]["liquidation"])
     if under == 0:
         return
-    if books.positions[slot]["size"] != 0:
-        if wide(books.positions[slot]["account"]) == 0:
+    size = books.positions[slot]["size"]
+    if size != 0 and wide(books.positions[slot]["account"]) == 0:
+        order = books.liquidations[under - 1]["size"]
+        if order == 0 or (order > 0) != (size > 0):
             return
+    elif size != 0:
         unit = unit_of(books, slot, 1)
         if unit.ok == 0 or liquidatable(unit.equity, unit.maintenance) == 1:
             return

@@ -25,7 +25,8 @@ for the first tick at or past its `not_before_ns`. A table that contradicts itse
 A new market follows GoDark's rule, and decides its price by the starting values of `kernels.oracle_rules`.
 Interest and cap are set by MARKET_FUNDING; a profile row sets them too, so what departs from the profile comes
 after it. A change of funding rule drops the samples of the open interval. OBSERVATION_AGE_NS is for what the
-matching engine says of its book; providers age by their market's oracle rules.
+matching engine says of its book; providers age by their market's oracle rules. MARKET_MOVE is 0 until it is set
+(engine/risk/README.md): it is to be measured on the feeds of the market, and no published value is known.
 """
 
 from __future__ import annotations

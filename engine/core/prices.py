@@ -33,6 +33,8 @@ from kernels.oracle_rules import age_in_force, own_age_limit
 from kernels.profiles import ON_ORACLE
 from kernels.types import Record, wide
 
+AHEAD_NS = 3_600_000_000_000
+"""Whoever drives the books by ticks may let them lie so far apart, and tell prices of the next before it comes."""
 UNHEARD = -1
 """In `Books.stands`: there is no price and, until a provider is heard, there will be none."""
 
@@ -41,6 +43,7 @@ _UNKNOWN_MARKET = int(Refusal.UNKNOWN_MARKET)
 _UNKNOWN_FEED = int(Refusal.UNKNOWN_FEED)
 _INVALID = int(Refusal.OBSERVATION_INVALID)
 _OLD = int(Refusal.OBSERVATION_OLD)
+_AHEAD = int(Refusal.OBSERVATION_AHEAD)
 _ORACLE = int(ObservationKind.ORACLE)
 _MID = int(ObservationKind.MID)
 _BID = int(ObservationKind.IMPACT_BID)
@@ -68,7 +71,11 @@ def feed_slot(books: Books, frame: Record) -> int:
 
 @kernel
 def apply_observation(books: Books, frame: Record) -> int:
-    """Keep the newest observation of a feed, in its market's price units (nearest, ties to even)."""
+    """Keep the newest observation of a feed, in its market's price units (nearest, ties to even).
+
+    One dated more than AHEAD_NS after the books' clock is refused. One that is ahead by less counts when its time has
+    come (`kernels.oracle.time_reason`), and until then makes no other old: whatever comes next takes its place.
+    """
     m = wide(frame["market"])
     if known_market(books, m) == 0:
         return _UNKNOWN_MARKET
@@ -81,8 +88,12 @@ def apply_observation(books: Books, frame: Record) -> int:
     conf, ok2 = rescale(frame["conf"], shift)
     if ok1 == 0 or ok2 == 0 or price < PRICE_MIN or price > PRICE_MAX or conf < 0 or frame["publish_ns"] <= 0:
         return _INVALID
-    feed = books.feeds[slot]
-    if frame["publish_ns"] < feed["publish_ns"]:
+    feed, now_ns = books.feeds[slot], books.meta[0]["now_ns"]
+    # Before the first tick nobody knows what is ahead.
+    if now_ns > 0 and frame["publish_ns"] - AHEAD_NS > now_ns:
+        return _AHEAD
+    waits = now_ns > 0 and feed["publish_ns"] - books.oracles[m]["skew_ns"] > now_ns
+    if frame["publish_ns"] < feed["publish_ns"] and not waits:
         return _OLD
     feed["publish_ns"] = frame["publish_ns"]
     feed["price"] = price

@@ -142,13 +142,17 @@ def end(ledger: Ledger, row: Liquidation) -> None:
 
 
 def review(ledger: Ledger, account: int, market: int) -> None:
-    """End the liquidation of a position that is closed or has its margin again; insurance's only if closed."""
+    """End the liquidation of a position that is closed or has its margin again; insurance's only if closed, or if
+    its last order would add to it."""
     row, position = ledger.liquidation(account, market), ledger.position(account, market)
     if row is None or position is None:
         return
-    if position.size:
+    if position.size and account == 0:
+        if row.size * position.size <= 0:
+            return
+    elif position.size:
         unit = unit_of(ledger, position, accrued=True)
-        if account == 0 or unit is None or unit.liquidatable:
+        if unit is None or unit.liquidatable:
             return
     end(ledger, row)
 

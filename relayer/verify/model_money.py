@@ -190,19 +190,9 @@ def check_fill(ledger: Ledger, fill: Any) -> Refusal:
         return Refusal.PRICE_OFF_SCALE
     if fill.size == 0 or abs(fill.size) > market.size_max:
         return Refusal.SIZE_OFF_SCALE
-    if 0 in (fill.maker, fill.taker) and not insurance_closes(ledger, fill):
+    if 0 in (fill.maker, fill.taker) and ledger.position(0, fill.market) is None:
         return Refusal.INSURANCE_REDUCE_ONLY
     return Refusal.NONE
-
-
-def insurance_closes(ledger: Ledger, fill: Any) -> bool:
-    """Whether a fill of account 0 leaves it less of what it holds, or nothing, and not the other side."""
-    if fill.maker == fill.taker:
-        return False
-    position = ledger.position(0, fill.market)
-    held = position.size if position else 0
-    after = held + (fill.size if fill.taker == 0 else -fill.size)
-    return abs(after) < abs(held) and after * held >= 0
 
 
 def apply_fill(ledger: Ledger, fill: Any) -> tuple[Refusal, list[Leg]]:

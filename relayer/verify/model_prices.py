@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from kernels.frames import ObservationKind, Refusal, TickKind
@@ -62,7 +63,10 @@ def rescale(value: int, shift: int) -> int | None:
 
 
 def apply_observation(ledger: Ledger, frame: Any) -> Refusal:
-    """Keep the newest observation of a registered feed, in the market's price units."""
+    """Keep the newest observation of a registered feed, in the market's price units; none ahead by over an hour.
+
+    One that the market's skew does not admit yet gives way to any other.
+    """
     market = ledger.market(frame.market)
     if market is None:
         return Refusal.UNKNOWN_MARKET
@@ -81,7 +85,11 @@ def apply_observation(ledger: Ledger, frame: Any) -> Refusal:
     if conf < 0 or frame.publish_ns <= 0:
         return Refusal.OBSERVATION_INVALID
     feeds = ledger.feeds.setdefault(frame.market, {})
-    if slot in feeds and frame.publish_ns < feeds[slot].publish_ns:
+    now_ns = ledger.meta.now_ns
+    if now_ns and frame.publish_ns > now_ns + HOUR_NS:
+        return Refusal.OBSERVATION_AHEAD
+    latest_ns = now_ns + ledger.tables.oracles[frame.market].skew_ns if now_ns else math.inf
+    if slot in feeds and frame.publish_ns < feeds[slot].publish_ns <= latest_ns:
         return Refusal.OBSERVATION_OLD
     feeds[slot] = Feed(frame.publish_ns, price, conf, frame.slot)
     return Refusal.NONE

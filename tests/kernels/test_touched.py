@@ -134,10 +134,11 @@ def test_of_what_does_not_fit_the_list_a_mark_and_the_count_are_kept() -> None:
 def test_all_are_touched_and_the_known_ones_listed_first() -> None:
     world = World([(a, 0, 0) for a in range(1, 5)])
     world.touched = touched.new_touched(5, ACCOUNTS, 2)
-    run(touched.touch_legs, legs_of((1, 0), (4, 0)), 2, *world.at, world.touched)
+    world.accounts["flags"][3] = ACCOUNT_CROSS
+    run(touched.touch_legs, legs_of((1, 0), (3, 0), (4, 0)), 3, *world.at, world.touched)
     known = np.array([2, 1, 2, 0]), np.array([3])
     run(touched.touch_all, 4, 5, *known, world.touched)
-    assert world.listed() == ([2, 1], [3])
+    assert world.listed() == ([2, 1], [3]), "though 2 and 3 were touched before"
     assert world.touched.counts.tolist() == [2, 1, 2, 4]
     assert world.touched.slot_marks.tolist() == [1, 1, 1, 1, 0]
     assert world.touched.account_marks.tolist() == [1] * 5 + [0]
@@ -191,23 +192,26 @@ def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
     assert world.listed() == ([], [])
     assert not world.touched.slot_marks.any() and not world.touched.account_marks.any()
 
-    run(touched.touch_all, len(given), ACCOUNTS, np.array([3]), np.array([5]), world.touched)
+    run(touched.touch_all, len(given), ACCOUNTS, np.array([3]), np.array([2]), world.touched)
     run(touched.refresh_rooms, *books, *anchors, upto, *rules, rooms, account_rooms)
     rooms[:], account_rooms[:] = -7, -7
     tail = *anchors, upto, *rules
     at, taken = run(touched.take_slots, world.touched, 2, 9, 3, world.positions, *tail, rooms)
     assert (at, taken) == (6, 3), "2, 4 and 5: 3 was listed"
-    at, taken = run(touched.take_slots, world.touched, at, 9, 9, world.positions, *tail, rooms)
-    assert (at, taken) == (9, 3) and world.touched.counts.tolist() == [0, 0, 5, 5]
-    wanted = [int(whole[int(k >= 5)][k]) if k in (2, 4, 5, 6, 7, 8) else -7 for k in range(len(given))]
+    end = len(world.touched.slot_marks)
+    at, taken = run(touched.take_slots, world.touched, at, end, 9, world.positions, *tail, rooms)
+    assert (at, taken) == (end, 6) and world.touched.counts.tolist() == [0, 0, 2, 5]
+    assert world.touched.slot_marks.tolist() == [1, 1] + [0] * 10
+    wanted = [int(whole[int(k >= 5)][k]) if k not in (0, 1, 3) else -7 for k in range(len(given))]
     assert rooms.tolist() == wanted
     of = world.accounts, world.positions, *lists
     at, taken = run(touched.take_accounts, world.touched, 1, 4, 2, *of, *tail, account_rooms)
-    assert (at, taken) == (3, 2) and world.touched.counts.tolist() == [0, 0, 5, 3]
-    wanted = [int(whole_accounts[int(a >= 2)][a]) if a in (1, 2) else -7 for a in range(ACCOUNTS)]
+    assert (at, taken) == (4, 2) and world.touched.counts.tolist() == [0, 0, 2, 3], "1 and 3: 2 was listed"
+    wanted = [int(whole_accounts[int(a >= 2)][a]) if a in (1, 3) else -7 for a in range(ACCOUNTS)]
     assert account_rooms.tolist() == wanted
     assert run(touched.take_accounts, world.touched, 3, 3, 2, *of, *tail, account_rooms) == (3, 0)
-    assert world.touched.account_marks.tolist() == [1, 0, 0, 1, 1, 0]
+    assert world.touched.account_marks.tolist() == [1, 0, 0, 0, 1, 1]
+    assert run(touched.take_accounts, world.touched, 4, ACCOUNTS, 9, *of, *tail, account_rooms) == (6, 2)
 
 
 @given(

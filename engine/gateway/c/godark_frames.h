@@ -295,8 +295,10 @@ enum {
     GD_REFUSAL_MARK_UNKNOWN = 27,
     /* No more liquidations at a time; risk proposes again */
     GD_REFUSAL_LIQUIDATIONS_FULL = 28,
-    /* A fill that does not only close of what insurance holds */
+    /* A fill of insurance in a market where it never held anything */
     GD_REFUSAL_INSURANCE_REDUCE_ONLY = 29,
+    /* Published more than an hour after the last tick */
+    GD_REFUSAL_OBSERVATION_AHEAD = 30,
 };
 
 /* Transport faults: not journaled, consume no seq */
@@ -420,6 +422,7 @@ static inline const char *gd_refusal_name(int64_t number) {
     case 27: return "MARK_UNKNOWN";
     case 28: return "LIQUIDATIONS_FULL";
     case 29: return "INSURANCE_REDUCE_ONLY";
+    case 30: return "OBSERVATION_AHEAD";
     default: return "?";
     }
 }

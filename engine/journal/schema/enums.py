@@ -158,7 +158,8 @@ ENUMS: dict[type[enum.IntEnum], EnumWords] = {
             "SEQUENCE": "Not the source's next seq",
             "MARK_UNKNOWN": "A market of the account has no mark to judge it by",
             "LIQUIDATIONS_FULL": "No more liquidations at a time; risk proposes again",
-            "INSURANCE_REDUCE_ONLY": "A fill that does not only close of what insurance holds",
+            "INSURANCE_REDUCE_ONLY": "A fill of insurance in a market where it never held anything",
+            "OBSERVATION_AHEAD": "Published more than an hour after the last tick",
         },
     ),
     f.Fault: EnumWords(

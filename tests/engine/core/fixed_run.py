@@ -23,9 +23,11 @@ from kernels.frames import (
     TransferKind,
 )
 from kernels.jit import JIT_DISABLED, cpu_target
+from kernels.profiles import Profile
 from tests.engine.core.builders import HOUR_NS, PRICE, SCALES, SECOND_NS, WEIGHTS, Script, genesis, views
 
 ACCOUNTS = 40
+MINUTE_NS = 60 * SECOND_NS
 
 
 def observe_all(script: Script, chance: random.Random) -> None:
@@ -74,21 +76,48 @@ def one_second(script: Script, chance: random.Random) -> None:
     script.tick(start_ns + SECOND_NS)
 
 
+def one_hour(script: Script, off: int) -> None:
+    """Minutes to the end of the hour: markets 0 and 1 have a price, and books so far off it on either side."""
+    for _ in range(60):
+        at_ns = (script.now_ns // MINUTE_NS + 1) * MINUTE_NS
+        for m, weights in enumerate(WEIGHTS[:2]):
+            expo = SCALES[m][1] - SCALES[m][0]
+            for k in range(len(weights)):
+                script.observe(PRICE, market=m, feed=k, expo=expo, publish_ns=at_ns)
+            for kind in (ObservationKind.MID, ObservationKind.IMPACT_BID, ObservationKind.IMPACT_ASK):
+                price = PRICE + (off if m == 0 else -off)
+                script.observe(price, market=m, kind=kind, expo=expo, publish_ns=at_ns)
+        script.tick(at_ns)
+        if at_ns % HOUR_NS == 0:
+            return
+
+
+def first_hour(script: Script) -> None:
+    """Enough seconds of market 2, which has no book, for its rate: the interest."""
+    for _ in range(1201):
+        script.seconds(1)
+        if script.now_ns % (3 * SECOND_NS) == 0:
+            script.observe(PRICE + 4000, market=2, expo=9)
+    script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)
+
+
 def fixed_frames(count: int) -> list[bytes]:
-    """The first `count` frames of the list: about twelve a second, hours that pay, parameters that change."""
+    """The first `count` frames of the list: trading at about twelve frames a second, and after each 30 seconds of
+    that an hour that pays, by three venues' rules, and a change of parameters."""
     chance = random.Random(20260214)
     script = genesis(accounts=ACCOUNTS, deposit_e6=10**12)
+    profiles = (Profile.DYDX_V4, Profile.HYPERLIQUID, Profile.GODARK)
+    script.params([Row(ParamKey.MARKET_PROFILE, m, profile) for m, profile in enumerate(profiles)], change=2)
     hour = 0
     while len(script.frames) < count:
-        one_second(script, chance)
-        if len(script.frames) // 600 > hour:
-            hour += 1
-            for _ in range(0 if hour > 1 else 1201):
-                script.seconds(1)
-                if script.now_ns % (3 * SECOND_NS) == 0:
-                    script.observe(PRICE + 4000, market=2, expo=9)
-            script.params([Row(ParamKey.HOLD_NS, 0, hour * SECOND_NS)], change=hour + 1)
-            script.tick((script.now_ns // HOUR_NS + 1) * HOUR_NS)
+        for _ in range(30):
+            one_second(script, chance)
+        hour += 1
+        if hour == 1:
+            first_hour(script)
+        else:
+            one_hour(script, (-1) ** hour * hour * 100_000)
+        script.params([Row(ParamKey.HOLD_NS, 0, hour * SECOND_NS)], change=hour + 2)
     return script.frames[:count]
 
 

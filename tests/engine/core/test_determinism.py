@@ -16,7 +16,7 @@ from tests.engine.core.builders import genesis
 from tests.engine.core.fixed_run import fixed_frames, fold
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-COUNT = 3000
+COUNT = 4800
 
 
 @functools.cache
@@ -34,7 +34,11 @@ def test_the_model_ends_in_the_same_state() -> None:
     model = Model()
     legs = [leg for raw in fixed_frames(COUNT) for leg in model.apply(raw).legs]
     assert model.digest().hex() == here()["digest"]
-    assert len(legs) > 500 and any(payment.paid_e6 for payment in model.payments)
+    assert len(legs) > 500
+    assert sum(leg.funding != 0 for leg in legs) > 50, "positions were settled"
+    paid = [payment for payment in model.payments if payment.paid_e6]
+    assert len(paid) > 4 and {payment.market for payment in paid} == {0, 1, 2}
+    assert {payment.rate_e12 > 0 for payment in paid} == {True, False}
 
 
 def test_another_list_gives_another_digest_and_witness() -> None:

@@ -89,21 +89,76 @@ def test_as_maker_it_closes_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("maker", "taker", "size"), [(3, 0, 1), (3, 0, -1_001), (0, 3, -1), (0, 3, 1_001), (0, 0, 1)]
+    ("maker", "taker", "size", "left"),
+    [(3, 0, 1, 1_001), (3, 0, -1_001, -1), (0, 3, -1, 1_001), (0, 3, 1_001, -1), (0, 0, 1, 1_000)],
 )
-def test_a_fill_that_does_not_only_close_is_refused_and_freezes(maker: int, taker: int, size: int) -> None:
+def test_a_fill_that_does_not_only_close_is_booked_as_what_it_is(
+    maker: int, taker: int, size: int, left: int
+) -> None:
     stage = holding()
+    fund, cash = stage.free(), stage.position(0)[1]
     stage.script.fill(maker, taker, size, mark(DROP))
-    assert stage.take() == Refusal.INSURANCE_REDUCE_ONLY
-    assert stage.twins.market()["state"] == MARKET_FROZEN
-    assert stage.position(0)[0] == 1_000
+    assert stage.take() == 0
+    assert not stage.twins.market()["state"]
+    assert stage.position(0)[0] == left
+    # What moved beside quote and fee came from the fund or went there.
+    spent = fund + cash - stage.free() - stage.position(0)[1]
+    assert abs(spent - (left - 1_000) * quote(1, mark(DROP))) <= stage.twins.market()["fees_e6"] + USDC
 
 
-def test_where_it_holds_nothing_it_cannot_trade() -> None:
+def test_a_fill_on_its_way_past_a_takeover_opens_and_what_it_opens_is_sold() -> None:
+    """Insurance sells 100 lots; before the fill arrives a takeover of the other side has closed its position."""
+    stage = holding(lots=100)
+    assert stage.candidate(0) == 0
+    stage.open(-100, account=4, maker=5)
+    stage.move(DROP + 90_000)
+    assert stage.candidate(4) == 0
+    assert stage.position(0) == (0, 0)
+    stage.told()
+    fund = stage.free()
+    assert sell(stage, 100, ppm=DROP + 90_000) == 0
+    size, cash = stage.position(0)
+    assert size == -100 and not stage.twins.market()["state"]
+    margin = cash - quote(100, mark(DROP + 90_000))
+    assert 0 < margin <= fund - stage.free(), "initial margin from the fund, and the fee"
+    assert stage.candidate(0) == 0
+    told = [order for order in stage.told() if order.account == 0]
+    assert [(order.kind, order.size) for order in told] == [(CANCEL_ALL, 0), (REDUCE_ONLY, 100)]
+    stage.script.fill(3, 0, 100, mark(DROP + 90_000))
+    assert stage.take() == 0 and stage.position(0) == (0, 0)
+
+
+def test_an_order_on_the_wrong_side_is_withdrawn_and_one_on_the_right_follows_at_once() -> None:
+    stage = holding()
+    assert stage.candidate(0) == 0
+    stage.told()
+    assert sell(stage, 1_200) == 0
+    assert [(order.kind, order.account) for order in stage.told()] == [(RELEASE, 0)]
+    assert stage.candidate(0) == 0
+    assert [(order.kind, order.size) for order in stage.told()] == [(CANCEL_ALL, 0), (REDUCE_ONLY, 200)]
+    assert sell(stage, 1) == 0
+    assert stage.told() == [], "on this side it only adds, and the order goes on reducing"
+
+
+def test_what_an_empty_fund_opens_is_deleveraged() -> None:
+    stage = holding(insurance_e6=700_000 * USDC)
+    assert sell(stage, 1_000, ppm=DROP) == 0
+    assert sell(stage, 6_000, ppm=DROP) == 0
+    assert stage.position(0)[0] == -6_000 and stage.free() == 0
+    stage.told()
+    stage.move(DROP + 80_000)
+    assert stage.candidate(0) == 0
+    assert stage.candidate(0, kind=DELEVERAGE, against=3) == 0
+    assert stage.position(0) == (0, 0) and stage.free() == 0
+
+
+def test_where_it_never_held_anything_it_cannot_trade() -> None:
+    """No order of ours can have led to such a fill: somebody numbers accounts wrongly."""
     stage = Stage()
     for maker, taker in ((0, 1), (1, 0)):
         stage.script.fill(maker, taker, 1, PRICE)
         assert stage.take() == Refusal.INSURANCE_REDUCE_ONLY
+        assert stage.twins.market()["state"] == MARKET_FROZEN
 
 
 def test_a_loss_past_the_fund_stays_in_its_slot_and_the_fund_is_not_below_zero() -> None:

@@ -184,7 +184,9 @@ def test_large_books_are_begun_in_turns_and_checked_in_turns(
                 proposed.append(len(risk.sweep(k * 10**9)))
                 told.append((risk.page.get("late"), risk.page.get("checks")))
             assert told[:9] == [(4, 0), (3, 0), (2, 0), (1, 0), (0, 0), (0, 0), (0, 1), (0, 1), (0, 1)]
-            assert proposed == [1] * 11, "the first slot is the one under water: found at once, never lost again"
+            assert proposed == [1] * 11, (
+                "the first slot is the one under water: found at once, never lost again"
+            )
             risk.close()
 
     run(main)
@@ -229,7 +231,8 @@ def test_candidates_reach_the_journal_again_and_again_while_the_account_is_under
             assert {(int(r["account"]), int(r["market"]), int(r["kind"])) for r in told} == {(1, 0, 1)}
             assert told["seq"].tolist() == list(range(1, len(told) + 1))
             assert (told["seen_position"] >= len(script.frames)).all()
-            assert (np.diff(told["seen_position"]) > 0).all()
+            # Two sweeps in a row may have seen the same frames, where the machine is busy.
+            assert (np.diff(told["seen_position"]) >= 0).all()
             assert held.engine.machine.state.number("outputs") >= before
 
     run(main)
