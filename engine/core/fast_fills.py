@@ -6,7 +6,10 @@ side below zero, a price off the band. That one and every refusal are `engine.co
 these are too, to the byte (tests/engine/core/test_fast_fills.py). Nothing is written before a fill is known to be
 plain.
 
-Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those.
+Lines of memory are asked for ahead: first the accounts', which tell where their positions are, then those, a block
+of fills at a time. A CPU does not get past a request before it knows where in memory the page lies; where the
+pages of a machine are small, as those of many virtual ones are beneath the huge pages they show, that is a walk
+through tables for nearly every line. Requests that stand side by side walk at the same time.
 """
 
 from __future__ import annotations
@@ -29,8 +32,9 @@ from kernels.slots import EMPTY, find_position, holder_of, near_position
 from kernels.types import Record, Words, at, wide
 
 _FILL = int(Template.FILL)
-NEAR, FAR = 12, 28
-"""So many fills ahead positions are looked up, and their accounts' lines asked for."""
+BLOCK = 16
+"""So many fills are looked up at once, one block ahead of the fill that is booked or two; their accounts' lines are
+asked for a block earlier."""
 SNUG_BITS = 59
 SNUG = 1 << (SNUG_BITS - 1)
 """Numbers of a plain fill lie in -SNUG .. SNUG - 1: no sum of a few of them wraps, none is near LIMIT."""
@@ -82,14 +86,19 @@ def look_up(books: Books, fill: Record, scratch: Scratch, i: int) -> None:
 
 
 @kernel
-def look_ahead(books: Books, views: Views, scratch: Scratch, i: int, stop: int) -> None:
-    """While fill `i` is booked: find the slots of one further on, ask for the account lines of one beyond."""
-    if i + NEAR < stop:
-        look_up(books, views.fill[at(i + NEAR)], scratch, i + NEAR)
-    if i + FAR < stop:
-        fill = views.fill[at(i + FAR)]
+def look_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> int:
+    """Ask for the accounts' lines of the block after the one that begins with frame `first`, whose slots are found.
+
+    Returns the first frame whose slots are not.
+    """
+    last = first + BLOCK
+    for i in range(last, min(last + BLOCK, stop)):
+        fill = views.fill[at(i)]
         prefetch(books.accounts, wide(fill["maker"]))
         prefetch(books.accounts, wide(fill["taker"]))
+    for i in range(first, min(last, stop)):
+        look_up(books, views.fill[at(i)], scratch, i)
+    return last
 
 
 @kernel
@@ -289,15 +298,15 @@ def book_run(
     books: Books, views: Views, scratch: Scratch, first: int, stop: int, origin: int, n_legs: int
 ) -> tuple[int, int]:
     """Book fills from frame `first` on while they are plain. Returns (first frame not booked, legs so far)."""
-    for i in range(max(first, scratch.ahead[0]), min(first + NEAR, stop)):
-        look_up(books, views.fill[at(i)], scratch, i)
+    ahead = max(first, scratch.ahead[0])
     i = first
     while i < stop:
-        look_ahead(books, views, scratch, i, stop)
+        if ahead <= i + BLOCK:
+            ahead = look_ahead(books, views, scratch, ahead, stop)
         if book_plain(books, views.fill[at(i)], scratch, i, i - origin, n_legs) == 0:
             break
         n_legs += 2
         i += 1
-    scratch.ahead[0] = i + NEAR + 1
+    scratch.ahead[0] = ahead
     scratch.ahead[1] += i - first
     return i, n_legs

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench._fills import Traders
 from engine.core import fast_fills
 from engine.core.apply import DONE, Machine, apply_frames, new_parcel
-from engine.core.fast_fills import NEAR, SNUG
+from engine.core.fast_fills import BLOCK, SNUG
 from engine.core.state import Books
 from engine.core.views import Scratch, Views, new_scratch, views_of
 from kernels.frames import FILL, ObservationKind, SettingKind, Template, TransferKind
@@ -131,7 +131,7 @@ sizes = st.one_of(st.integers(-300, 300), st.sampled_from([100, -100, 99, -101, 
 )
 
 
-@given(st.lists(sizes, min_size=1, max_size=3 * NEAR), st.integers(-40, 40))
+@given(st.lists(sizes, min_size=1, max_size=3 * BLOCK), st.integers(-40, 40))
 def test_fills_between_two(traded: list[int], off: int) -> None:
     """Open, add, reduce, close, flip: many in one call, so that some are looked up ahead of others they touch."""
     script = Script()
@@ -273,7 +273,7 @@ def same_however_grouped(frames: list[bytes]) -> Left:
 
 fill_sizes = st.integers(-60, 60).filter(bool)
 streams = st.lists(
-    st.tuples(st.sampled_from([*range(9), *[9] * 20]), fill_sizes), min_size=1, max_size=5 * NEAR
+    st.tuples(st.sampled_from([*range(9), *[9] * 20]), fill_sizes), min_size=1, max_size=4 * BLOCK
 )
 
 
