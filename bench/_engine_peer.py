@@ -44,39 +44,26 @@ def attached(path: Path, last_seq: int) -> socket.socket:
         time.sleep(0.02)
 
 
-def pump(peer: socket.socket, fills: Frames, batch: int, *, polls: bool = False) -> list[int]:
-    """Send `fills` with one batch in flight: nanoseconds from each batch's first byte to its durable ack.
-
-    polls: it asks for the ack without sleeping, as a matching engine on a core of its own does.
-    """
+def pump(peer: socket.socket, fills: Frames, batch: int) -> list[int]:
+    """Send `fills` with one batch in flight: nanoseconds from each batch's first byte to its durable ack."""
     data = [part.tobytes() for part in bursts(fills, batch)]
     ends = [int(part["seq"][-1]) for part in bursts(fills, batch)]
     taken = []
     for block, end in zip(data, ends, strict=True):
         began_ns = time.perf_counter_ns()
         peer.sendall(block)
-        while True:
-            if polls:
-                _await_polling(peer)
-            if last_ack(peer) >= end:
-                break
+        while last_ack(peer) < end:
+            continue
         taken.append(time.perf_counter_ns() - began_ns)
     return taken
-
-
-def _await_polling(peer: socket.socket) -> None:
-    """Until there is something to read, without sleeping. ConnectionLost: silence."""
-    deadline = time.monotonic() + _ANSWER_S
-    while not select.select([peer], [], [], 0)[0]:
-        if time.monotonic() > deadline:
-            raise ConnectionLost("no ack in time")
 
 
 def pace(peer: socket.socket, fills: Frames, rate: int, burst: int, *, polls: bool = False) -> list[int]:
     """Nanoseconds from the moment a burst was due to its durable ack, for each burst, `rate` fills a second.
 
     A burst that could not be sent in time still counts from when it was due. ConnectionLost: silence.
-    polls: as of `pump`; otherwise it sleeps until the next burst is nearly due or something comes.
+    polls: while an ack is awaited it asks for it without sleeping, as a matching engine on a core of its own does;
+    otherwise, and where all is acked, it sleeps until the next burst is nearly due or something comes.
     """
     interval_ns = burst * SECOND_NS // rate
     ends = [int(part["seq"][-1]) for part in bursts(fills, burst)]
@@ -90,7 +77,8 @@ def pace(peer: socket.socket, fills: Frames, rate: int, burst: int, *, polls: bo
             peer.sendall(data[next_out])
             next_out += 1
         due_ns = start_ns + next_out * interval_ns if next_out < len(data) else now_ns + SECOND_NS
-        wait_s = 0 if polls else max(due_ns - time.perf_counter_ns() - 30_000, 0) / 1e9
+        asks = polls and len(taken) < next_out
+        wait_s = 0 if asks else max(due_ns - time.perf_counter_ns() - 30_000, 0) / 1e9
         if not select.select([peer], [], [], wait_s)[0]:
             if now_ns - start_ns - len(taken) * interval_ns > _ANSWER_S * 1e9:
                 raise ConnectionLost("no ack in time")
@@ -102,11 +90,10 @@ def pace(peer: socket.socket, fills: Frames, rate: int, burst: int, *, polls: bo
     return taken
 
 
-def raw_syncs(path: Path, count: int, frames: int, interval_ns: int, *, polls: bool = False) -> list[int]:
+def raw_syncs(path: Path, count: int, frames: int, interval_ns: int) -> list[int]:
     """Nanoseconds of each of `count` pwrite + fdatasync of a group of so many frames, into a prezeroed file.
 
     One every `interval_ns`, as the paced fills come: a disk that rests in between answers otherwise. 0: at once.
-    polls: it does not sleep between two of them, and so has no more to wake from than a peer that polls.
     """
     length = (frames + 1) * FRAME_BYTES
     block = np.random.default_rng(1).bytes(length)
@@ -118,8 +105,7 @@ def raw_syncs(path: Path, count: int, frames: int, interval_ns: int, *, polls: b
         due_ns = time.perf_counter_ns()
         for number in range(count):
             while (began_ns := time.perf_counter_ns()) < due_ns:
-                if not polls:
-                    time.sleep(max(due_ns - began_ns - 50_000, 0) / 1e9)
+                time.sleep(max(due_ns - began_ns - 50_000, 0) / 1e9)
             os.pwrite(fd, block, number * length)
             os.fdatasync(fd)
             spent.append(time.perf_counter_ns() - began_ns)
