@@ -17,7 +17,7 @@ from bench._engine_flows import Flow, flow_of
 from bench._engine_parts import parts_us
 from bench._engine_peer import SECOND_NS, Frames, attached, bursts, pace, pump, raw_syncs
 from bench._engine_rivals import decimal_rival, same_sizes, sqlite_rival
-from bench._engine_stores import lmdb_seconds, postgres
+from bench._engine_stores import Positions, engines_positions, lmdb_seconds, postgres
 from bench._engine_tigerbeetle import COUNT as TIGERBEETLE_COUNT
 from bench._engine_tigerbeetle import Moved, transferred
 from bench.harness import Budget, load_1m
@@ -40,7 +40,6 @@ COUNT = 2_000_000
 PACED_COUNT = 400_000
 PACED_RATE = 200_000
 STORE_COUNT = 400_000
-IN_ORDER_COUNT = 81_920
 TURNS = 10
 BATCH = 8192
 BURST = 256
@@ -275,22 +274,21 @@ def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[B
             "load_1m": load_1m(),
         },
     )
-    few = fills[:IN_ORDER_COUNT]
-    in_order = postgres(few, legs=True, in_order=True)
-    with_legs, sums = postgres(fills, legs=True), postgres(fills, legs=False)
-    if in_order is not None and with_legs is not None and sums is not None:
-        right = in_order.sizes == _net(few) and with_legs.sizes == sums.sizes == _net(fills)
+    machine = _fold([flow.genesis])
+    in_order, sums = postgres(machine, fills, in_order=True), postgres(machine, fills, in_order=False)
+    if in_order is not None and sums is not None:
+        ours = engines_positions(machine, fills)
+        right = in_order.positions == ours and _sums(sums.positions) == _sums(ours)
         rates = {
-            "fill by fill, legs, cost and result kept": len(few) / in_order.seconds,
-            "sums of a batch, legs kept": len(fills) / with_legs.seconds,
-            "sums of a batch only": len(fills) / sums.seconds,
+            "fill after fill, cost and result kept": len(fills) / in_order.seconds,
+            "sums of a batch": len(fills) / sums.seconds,
         }
         yield _against_postgres(rate, rates, right)
 
 
-def _net(fills: Frames) -> dict[tuple[int, int], int]:
-    """Net size of each account and market, by Decimals."""
-    return {key: int(size) for key, size in decimal_rival([fills])[1].items() if size}
+def _sums(positions: Positions) -> dict[tuple[int, int], list[int]]:
+    """Size and cash alone."""
+    return {key: row[:2] for key, row in positions.items()}
 
 
 def _against_postgres(rate: float, rates: dict[str, float], right: bool) -> Budget:
