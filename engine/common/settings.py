@@ -69,6 +69,8 @@ class EngineSettings(_Section):
     ring_frames: how many frames each connection may have waiting; past that it is not read from.
     ring: file of the shared-memory transport, best under /dev/shm; none by default. ring_slots: frames it holds
     each way. ring_poll_us: pause between two looks at it; 0 only for an engine that is pinned to one core.
+    busy_poll_us: so long after a group the engine asks for the next one without sleeping; 0: it sleeps at once.
+    Acks come a wake-up sooner, and as long as groups follow each other that closely a core is always busy.
     reserve_accounts: room for so many more accounts, and twice as many positions, than the journal has is made
     at start. Books that outgrow it double in the middle of a group, which then takes longer.
     """
@@ -81,6 +83,7 @@ class EngineSettings(_Section):
     ring: LocalPath | None = None
     ring_slots: int = Field(default=16384, ge=64, le=1 << 22)
     ring_poll_us: int = Field(default=1000, ge=0, le=1_000_000)
+    busy_poll_us: int = Field(default=0, ge=0, le=1_000_000)
     reserve_accounts: int = Field(default=65_536, ge=0, le=1 << 27)
     clock: Literal["live", "driver"] = "live"
 

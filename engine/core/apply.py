@@ -18,6 +18,7 @@ from engine.core.booking import apply_fill
 from engine.core.candidates import apply_candidate
 from engine.core.corrections import apply_correction, apply_outcome
 from engine.core.fast_fills import book_run
+from engine.core.fast_ticks import tick_run
 from engine.core.funding import apply_tick, closes_batch, tick_refusal
 from engine.core.outputs import refuse
 from engine.core.prices import apply_observation
@@ -139,6 +140,11 @@ def apply_frames(parcel: Words, start: int, stop: int, origin: int, n_legs: int)
             return i, n_legs, NEEDS_PYTHON
         if template == _TICK and meta["pending"] == 1 and brings_params(books, head, views.tick[i]) == 1:
             return i, n_legs, NEEDS_PARAMS
+        if template == _TICK and i + 1 < stop and wide(views.frame[i + 1]["template"]) == _TICK:
+            behind = tick_run(books, views, scratch, i, stop, i - origin)
+            if behind > i:
+                i = behind
+                continue
         refusal, made, account = _SEQUENCE, 0, -1
         boundary = closes_batch(books, views.tick[i]["now_ns"]) if template == _TICK else 0
         if begin_frame(books, head) == 1:

@@ -115,6 +115,16 @@ def fresh_price(books: Books, slot: int, now_ns: int) -> int:
 
 
 @kernel
+def mark_of(oracle: int, basis_e6: int, bid: int, ask: int) -> int:
+    """Median of index price, index price + basis and impact mid, within the band; without a book: index price."""
+    if bid == 0 or ask == 0:
+        return oracle
+    mark = median3(oracle, oracle + basis_e6 // 1_000_000, (bid + ask) // 2)
+    band = oracle * MARK_BAND_PPM // 1_000_000
+    return max(oracle - band, min(oracle + band, mark))
+
+
+@kernel
 def mark_price(books: Books, m: int, market: Record, now_ns: int, sampled: int) -> int:
     """Mark = median(index, index + 150 s average basis, impact mid) within +-50 bps; without a book: index.
 
@@ -136,11 +146,7 @@ def mark_price(books: Books, m: int, market: Record, now_ns: int, sampled: int) 
     if sampled == 1:
         market["basis_e6"] = basis
         market["basis_known"] = 1
-    if bid == 0 or ask == 0:
-        return oracle
-    mark = median3(oracle, oracle + basis // 1_000_000, (bid + ask) // 2)
-    band = oracle * MARK_BAND_PPM // 1_000_000
-    return max(oracle - band, min(oracle + band, mark))
+    return mark_of(oracle, basis, bid, ask)
 
 
 @kernel

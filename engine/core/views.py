@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from kernels import frames as f
 from kernels.crc32c import words_of
-from kernels.layouts import LEG, RESULT
+from kernels.layouts import LEG, MAX_MARKETS, RESULT
 
 RING = 128
 """Words of a ring that holds two for each fill looked up ahead."""
+TICKS = 32
+"""So many ticks at most are taken together."""
 
 
 class Views(NamedTuple):
@@ -33,7 +35,8 @@ class Views(NamedTuple):
 class Scratch(NamedTuple):
     """Where results land, and what is looked up ahead. legs: two per frame at most; leg_words (rows of 8) and
     legs_flat: the same memory. slots: two per fill, fill i's at 2 * i % RING; ahead: [first frame whose slots
-    are not looked up, fills booked by `engine.core.fast_fills` since these arrays were made].
+    are not looked up, fills booked by `engine.core.fast_fills` since these arrays were made]. marks: two for each
+    market and each of the ticks that `engine.core.fast_ticks` takes together.
     """
 
     results: NDArray[np.void]
@@ -42,6 +45,7 @@ class Scratch(NamedTuple):
     legs_flat: NDArray[np.int64]
     slots: NDArray[np.int64]
     ahead: NDArray[np.int64]
+    marks: NDArray[np.int64]
 
 
 def views_of(frames: NDArray[np.void]) -> Views:
@@ -70,4 +74,5 @@ def new_scratch(capacity: int) -> Scratch:
         legs.view(np.int64),
         np.zeros(RING, np.int64),
         np.zeros(2, np.int64),
+        np.zeros(2 * TICKS * MAX_MARKETS, np.int64),
     )

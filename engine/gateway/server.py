@@ -86,13 +86,16 @@ def _notice_death(peer: socket.socket) -> None:
 class Hub:
     """All connections, and the one place where groups are made."""
 
-    def __init__(self, engine: Engine, stop: asyncio.Future[None], ring_frames: int) -> None:
+    def __init__(
+        self, engine: Engine, stop: asyncio.Future[None], ring_frames: int, busy_poll_us: int = 0
+    ) -> None:
         self.engine = engine
         self.ring_frames = ring_frames
         self._stop = stop
         self._connections: dict[Connection, None] = {}
         self._ready: dict[Connection, None] = {}
         self._scheduled = False
+        self._busy_poll_ns, self._awake, self._awake_until_ns = 1000 * busy_poll_us, False, 0
         self._log = get_logger()
         self._loop = asyncio.get_running_loop()
         self._full = False
@@ -152,8 +155,24 @@ class Hub:
             self._send_outputs()
             if made:
                 self.engine.acknowledged(time.perf_counter_ns() - began)
+                self._stay_awake()
         if self._ready:
             self._schedule()
+
+    def _stay_awake(self) -> None:
+        """A group is done: for `busy_poll_us` the loop asks for the next one without sleeping."""
+        if self._busy_poll_ns:
+            self._awake_until_ns = time.perf_counter_ns() + self._busy_poll_ns
+            if not self._awake:
+                self._awake = True
+                self._loop.call_soon(self._poll)
+
+    def _poll(self) -> None:
+        """Called in every turn of the loop while it is awake: that alone keeps it from sleeping in the system."""
+        if time.perf_counter_ns() < self._awake_until_ns and not self._stop.done():
+            self._loop.call_soon(self._poll)
+        else:
+            self._awake = False
 
     def _take(self, connection: Connection, made: int) -> int:
         answers: list[bytes] = []
@@ -300,7 +319,7 @@ async def serve(settings: Settings, engine: Engine, places: Places, stop: asynci
     SettingsError: another process listens there now, which took it between then and now.
     """
     loop = asyncio.get_running_loop()
-    hub = Hub(engine, stop, settings.engine.ring_frames)
+    hub = Hub(engine, stop, settings.engine.ring_frames, settings.engine.busy_poll_us)
     places.listen()
     servers: list[asyncio.AbstractServer] = [
         await loop.create_unix_server(lambda: Connection(hub), sock=places.unix, backlog=BACKLOG),

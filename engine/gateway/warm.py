@@ -16,6 +16,7 @@ from engine.core.booking import apply_fill
 from engine.core.candidates import apply_candidate
 from engine.core.corrections import apply_correction
 from engine.core.fast_fills import book_run
+from engine.core.fast_ticks import tick_run
 from engine.core.funding import apply_tick
 from engine.core.params import exchange_rows, market_rows, stage
 from engine.core.state import State
@@ -88,7 +89,7 @@ def parts_of_fold() -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
     test_warm.py).
     """
     arrays = State().books, views_of(np.zeros(1, FRAME)), new_scratch(1)
-    books, _, scratch = map(handle_of, arrays)
+    books, views, scratch = map(handle_of, arrays)
     one = np.int64(0)
 
     def frame(template: Template) -> Any:
@@ -98,6 +99,7 @@ def parts_of_fold() -> list[tuple[Callable[..., Any], tuple[Any, ...]]]:
         (apply_candidate, (books, frame(Template.CANDIDATE), scratch, one)),
         (apply_fill, (books, frame(Template.FILL), scratch, one)),
         (apply_tick, (books, frame(Template.TICK))),
+        (tick_run, (books, views, scratch, one, one, one)),
         (book_run, (*arrays, one, one, one, one)),
         (apply_setting, (books, frame(Template.SETTING), scratch, one)),
         (apply_transfer, (books, frame(Template.TRANSFER), scratch, one)),

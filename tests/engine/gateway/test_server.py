@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -188,3 +189,39 @@ def test_what_arrives_together_is_one_group(tmp_path: Path) -> None:
             peer.close()
 
     run(main)
+
+
+def test_an_engine_that_polls_stays_awake_after_a_group_and_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = [0]
+    poll = server_module.Hub._poll
+
+    def counted(hub: server_module.Hub) -> None:
+        turns[0] += 1
+        poll(hub)
+
+    monkeypatch.setattr(server_module.Hub, "_poll", counted)
+
+    async def main(polled_us: int) -> int:
+        turns[0] = 0
+        settings = settings_for(tmp_path / str(polled_us), busy_poll_us=polled_us)
+        async with running(settings) as r:
+            client = EngineClient(settings.engine.socket, SOURCES)
+            await client.connect()
+            await asyncio.sleep(0.05)
+            assert turns[0] == 0  # nothing was journaled yet
+            await client.send(FRAMES)
+            assert (await client.status()).digest == folded(FRAMES).state.digest()
+            await until(lambda: not r.server._hub._awake)
+            while_awake = turns[0]
+            await asyncio.sleep(0.05)
+            assert turns[0] == while_awake
+            await client.close()
+        return while_awake
+
+    async def both() -> None:
+        assert await main(0) == 0
+        assert await main(20_000) > 20
+
+    run(both)
