@@ -205,13 +205,16 @@ def test_rooms_of_what_is_listed_are_taken_anew_and_no_others() -> None:
     wanted = [int(whole[int(k >= 5)][k]) if k not in (0, 1, 3) else -7 for k in range(len(given))]
     assert rooms.tolist() == wanted
     of = world.accounts, world.positions, *lists
+    upto[1] = 3
     at, taken = run(touched.take_accounts, world.touched, 1, 4, 2, *of, *tail, account_rooms)
     assert (at, taken) == (4, 2) and world.touched.counts.tolist() == [0, 0, 2, 3], "1 and 3: 2 was listed"
-    wanted = [int(whole_accounts[int(a >= 2)][a]) if a in (1, 3) else -7 for a in range(ACCOUNTS)]
+    wanted = [int(whole_accounts[int(a >= 3)][a]) if a in (1, 3) else -7 for a in range(ACCOUNTS)]
     assert account_rooms.tolist() == wanted
     assert run(touched.take_accounts, world.touched, 3, 3, 2, *of, *tail, account_rooms) == (3, 0)
     assert world.touched.account_marks.tolist() == [1, 0, 0, 0, 1, 1]
-    assert run(touched.take_accounts, world.touched, 4, ACCOUNTS, 9, *of, *tail, account_rooms) == (6, 2)
+    for start, most, wanted in ((4, 1, (5, 1)), (5, 9, (6, 1))):
+        span = start, ACCOUNTS, most
+        assert run(touched.take_accounts, world.touched, *span, *of, *tail, account_rooms) == wanted
 
 
 @given(
