@@ -35,6 +35,8 @@ _FILL = int(Template.FILL)
 BLOCK = 16
 """So many fills are looked up at once, one block ahead of the fill that is booked or two; their accounts' lines are
 asked for a block earlier."""
+FRAMES = 64
+"""So many frames beyond those the frames themselves are asked for, which may lie in no cache either."""
 SNUG_BITS = 59
 SNUG = 1 << (SNUG_BITS - 1)
 """Numbers of a plain fill lie in -SNUG .. SNUG - 1: no sum of a few of them wraps, none is near LIMIT."""
@@ -89,10 +91,11 @@ def look_up(books: Books, fill: Record, scratch: Scratch, i: int) -> None:
 def look_ahead(books: Books, views: Views, scratch: Scratch, first: int, stop: int) -> int:
     """Ask for the accounts' lines of the block after the one that begins with frame `first`, whose slots are found.
 
-    Returns the first frame whose slots are not.
+    Frames beyond `stop` may be asked for: nothing comes of it. Returns the first frame whose slots are not.
     """
     last = first + BLOCK
     for i in range(last, min(last + BLOCK, stop)):
+        prefetch(views.fill, i + FRAMES)
         fill = views.fill[at(i)]
         prefetch(books.accounts, wide(fill["maker"]))
         prefetch(books.accounts, wide(fill["taker"]))
