@@ -70,9 +70,12 @@ def resealed(raw: bytes) -> bytes:
 
 @dataclass
 class Protocol:
-    """What the protocol says of a frame, in plain Python. accepted: (source, seq) → frame."""
+    """What the protocol says of a frame, in plain Python. accepted: (source, seq) → frame. greeted: sources of the
+    session, a senseless hello may add one.
+    """
 
     accepted: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    greeted: set[int] = field(default_factory=set)
     last: dict[int, int] = field(default_factory=dict)
 
     def verdict(self, raw: bytes) -> set[str]:
@@ -90,7 +93,7 @@ class Protocol:
             return {"SPARE_NOT_ZERO"}
         if template in SESSION_ONLY:
             return {"SESSION"}
-        if source not in [int(s) for s in SOURCES]:
+        if source not in self.greeted:
             return {"NO_HELLO"}
         last = self.last.get(source, 0)
         if not 1 <= seq <= last + 1:
@@ -128,6 +131,7 @@ class Bench:
             self.engine.detach(made)
             answers = self._offer(made, hello(int(source), last_output=-1))
             assert len(answers) == 1 and answers[0][2] == Template.WELCOME
+        self.protocol.greeted = {int(source) for source in SOURCES}
         return made
 
     def _offer(self, session: Session, raw: bytes) -> list[bytes]:
@@ -158,6 +162,8 @@ class Bench:
         assert len(answers) == 1
         if allowed == {"SESSION"} and self.fault is None:
             assert answers[0][2] in (Template.WELCOME, Template.STATUS)
+            if answers[0][2] == Template.WELCOME:
+                self.protocol.greeted.add(raw[56])
             return "SESSION"
         assert self.fault is not None and answers[0][2] == Template.FAULT
         name = Fault(int(np.frombuffer(answers[0], f.DTYPES[Template.FAULT])["code"][0])).name
