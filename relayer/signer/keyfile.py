@@ -73,6 +73,12 @@ class KeyfileSigner:
             os.close(directory)
         return cls(keypair)
 
+    @classmethod
+    def load_or_create(cls, path: Path) -> KeyfileSigner:
+        """The key of a file, which is made with a new one on the first start. Errors as of `load` and `create`."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls.load(path) if os.path.lexists(path) else cls.create(path)
+
     @property
     def public_key(self) -> Pubkey:
         """The key others know."""
