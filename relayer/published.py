@@ -18,35 +18,28 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from engine.common.errors import LogDamaged, StoreError, StoreFull
 from relayer.core.checkpoint import NOTE_LIMIT_BYTES, Checkpoint
-from relayer.core.log import MerkleLog
+from relayer.core.shards import Growth
 from relayer.core.tile_log import Fetch, TileLog
-from relayer.core.tiles import CHECKPOINT, ENTRIES, TILE_HEIGHT, TILE_WIDTH, Tile, encode_bundle, grown
+from relayer.core.tiles import (
+    CHECKPOINT,
+    ENTRIES,
+    PARTIAL,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Tile,
+    encode_bundle,
+    grown,
+    tile_of_path,
+)
 
 NEW = ".new"
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 FILES_AT_ONCE = 128
 """Open at a time: a batch of 65,536 fills has more than five hundred."""
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
-
-
-class Growth(NamedTuple):
-    """What one batch adds to a shard. log: of the shard, of at least `after` leaves.
-
-    entries: uint8[n, w], the leaves from the last bundle boundary at or before `before` up to `after`.
-    """
-
-    shard: int
-    before: int
-    after: int
-    log: MerkleLog
-    entries: NDArray[np.uint8]
 
 
 class PublishedLog:
@@ -135,8 +128,18 @@ class LogFolder:
 
     def publish(self, note: bytes) -> None:
         """Replace the checkpoint, durably. Everything that it speaks of must have been written."""
+        self.put(CHECKPOINT, note)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Replace one file, durably and in one step."""
         with writing(self.directory):
-            self._write([(CHECKPOINT, note)])
+            self._write([(path, data)])
+
+    def holds(self, path: str, data: bytes) -> bool:
+        """Whether a file is there and says this."""
+        with writing(self.directory):
+            target = self.directory / path
+            return target.is_file() and target.read_bytes() == data
 
     def tidy(self, growths: Iterable[Growth]) -> None:
         """Remove the partial forms of what these growths filled. The checkpoint must speak of the full ones."""
@@ -146,6 +149,15 @@ class LogFolder:
                     if tile.width == TILE_WIDTH:
                         shutil.rmtree(self.directory / tile.partials, ignore_errors=True)
                         self._known.discard(self.directory / tile.partials)
+
+    def sweep(self, size: int) -> None:
+        """Remove what a crash kept `tidy` from removing at a checkpoint of this size. Looks at all names."""
+        with writing(self.directory):
+            for partials in (self.directory / "tile").rglob(f"*{PARTIAL}"):
+                full = tile_of_path(str(partials.relative_to(self.directory)).removesuffix(PARTIAL))
+                nodes = size >> TILE_HEIGHT * max(full.level, 0)
+                if full.first + TILE_WIDTH <= nodes and (self.directory / full.path).is_file():
+                    shutil.rmtree(partials, ignore_errors=True)
 
     def _write(self, files: Iterable[tuple[str, bytes]]) -> None:
         """All of them durable, some at a time: there are only so many descriptors."""

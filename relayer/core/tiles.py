@@ -23,7 +23,8 @@ LEVEL_MAX = 63
 CHECKPOINT = "checkpoint"
 LENGTH_BYTES = 2
 ENTRY_BYTES_MAX = (1 << 16) - 1
-_HEAD, _ENTRIES, _PARTIAL = "tile", "entries", ".p"
+PARTIAL = ".p"
+_HEAD, _ENTRIES = "tile", "entries"
 
 
 class Tile(NamedTuple):
@@ -37,7 +38,7 @@ class Tile(NamedTuple):
     def path(self) -> str:
         """Where it lies, with slashes, from the log's prefix on."""
         level = _ENTRIES if self.level == ENTRIES else str(self.level)
-        partial = f"{_PARTIAL}/{self.width}" if self.width < TILE_WIDTH else ""
+        partial = f"{PARTIAL}/{self.width}" if self.width < TILE_WIDTH else ""
         return f"{_HEAD}/{level}/{number_path(self.number)}{partial}"
 
     @property
@@ -48,7 +49,7 @@ class Tile(NamedTuple):
     @property
     def partials(self) -> str:
         """The directory that its partial forms lie in."""
-        return f"{self.full.path}{_PARTIAL}"
+        return f"{self.full.path}{PARTIAL}"
 
     @property
     def first(self) -> int:
@@ -71,9 +72,9 @@ def tile_of_path(path: str) -> Tile:
     parts = path.split("/")
     try:
         width = TILE_WIDTH
-        if len(parts) > 3 and parts[-2].endswith(_PARTIAL):
+        if len(parts) > 3 and parts[-2].endswith(PARTIAL):
             width = int(parts.pop())
-            parts[-1] = parts[-1].removesuffix(_PARTIAL)
+            parts[-1] = parts[-1].removesuffix(PARTIAL)
         level = ENTRIES if parts[1] == _ENTRIES else int(parts[1])
         tile = Tile(level, int("".join(part.removeprefix("x") for part in parts[2:])), width)
     except (ValueError, IndexError):

@@ -60,7 +60,7 @@ def report_of(
         "funding_paid_e6": books.funding_paid_e6,
         "residual": books.residual,
         "batches": len(plain.batches),
-        "log_size": plain.log.size,
+        "log_size": plain.log_size,
         "root": plain.log.root().hex(),
         "tx_sent": chain.finalized,
         "tx_finalized": chain.finalized,

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import pytest
+from solders.keypair import Keypair
 
 from engine.common.errors import JournalError, ProcessFailed, StoreError
 from engine.common.settings import Settings
@@ -32,6 +33,7 @@ from tests.relayer.stage import Stage, on_stage
 from tests.relayer.test_planner import plans_of
 
 FRAMES = flow(steps=5, fills=12)
+LOG_SIGNER = KeyfileSigner(Keypair.from_seed(bytes([9] * 32)))
 
 
 class House:
@@ -55,7 +57,7 @@ class House:
         """Start, or start again: nothing but the files is left of an earlier run."""
         self.store.close()
         self.store = Store(self.settings.data_dir / "relayer" / "store.sqlite")
-        self.relayer = Relayer(self.settings, self.stage.clients, SIGNER, self.store, self.engine)
+        self.relayer = Relayer(self.settings, self.stage.clients, SIGNER, LOG_SIGNER, self.store, self.engine)
         await self.relayer.start()
         return self.relayer
 
