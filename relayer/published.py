@@ -11,7 +11,6 @@ nobody reads them, and they are written again.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from engine.common.errors import LogDamaged, StoreError, StoreFull
+from engine.common.errors import NO_ROOM, LogDamaged, StoreError, StoreFull
 from relayer.core.checkpoint import NOTE_LIMIT_BYTES, Checkpoint
 from relayer.core.shards import Growth
 from relayer.core.tile_log import Fetch, TileLog
@@ -39,7 +38,6 @@ NEW = ".new"
 _FILE_MODE, _DIRECTORY_MODE = 0o644, 0o755
 FILES_AT_ONCE = 128
 """Open at a time: a batch of 65,536 fills has more than five hundred."""
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 
 class PublishedLog:
@@ -236,5 +234,5 @@ def writing(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StoreFull if error.errno in _NO_ROOM else StoreError
+        kind = StoreFull if error.errno in NO_ROOM else StoreError
         raise kind(f"{directory}: the published log cannot be written: {error.strerror}") from error
