@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import numpy as np
 
@@ -29,6 +31,8 @@ from relayer.signer.keyfile import KeyfileSigner
 from relayer.store import Intent, Store, StoreLock
 from relayer.submit import Landed, Submitter
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 _RPC_PAUSE_FIRST_S, _RPC_PAUSE_MAX_S = 0.05, 2.0
 _ENGINE_PATIENCE_S = 30.0
 _BACKLOG_FACTOR = 4
@@ -100,11 +104,11 @@ class Relayer:
         plans, moved = self._gather()
         if plans:
             added = [(plan.commit.batch, plan.growth) for plan in plans]
-            signed = await asyncio.to_thread(self._publisher.write, added)
+            signed = await _in_thread(self._publisher.write, added)
             with self._store.transaction():
                 self._store.add_checkpoints(signed)
                 intents = [[self._store.plan(*row) for row in plan.payloads.items()] for plan in plans]
-            await asyncio.to_thread(self._publisher.announce, signed)
+            await _in_thread(self._publisher.announce, signed)
             for plan, mine in zip(plans, intents, strict=True):
                 self._take_up(plan, mine)
         return moved
@@ -212,6 +216,19 @@ async def serve(settings: Settings, engine: EngineLink, stop: asyncio.Event) -> 
         while not stop.is_set():
             if not await relayer.turn():
                 await asyncio.sleep(settings.relayer.poll_ms / 1000)
+
+
+async def _in_thread(call: Callable[[_Given], _Made], given: _Given) -> _Made:
+    """Call it beside the loop. Whoever is cancelled meanwhile still waits for its end, some syncs at most.
+
+    So the lock is given back when nothing is written any more.
+    """
+    task = asyncio.create_task(asyncio.to_thread(call, given))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _await_journal(settings: Settings, stop: asyncio.Event) -> None:

@@ -64,6 +64,9 @@ class KeyfileSigner:
             os.fchmod(descriptor, _MODE)
             os.write(descriptor, json.dumps(list(bytes(keypair))).encode("ascii"))
             os.fsync(descriptor)
+        except OSError:
+            os.unlink(path)  # half a key would be in the way of a whole one
+            raise
         finally:
             os.close(descriptor)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from solders.keypair import Keypair
 
-from engine.common.errors import JournalError, ProcessFailed, StoreError
+from engine.common.errors import JournalError, LogDamaged, ProcessFailed, StoreError
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.journal import reader
@@ -18,10 +20,12 @@ from engine.journal.retention import holds
 from engine.journal.writer import publish
 from kernels.frames import OutcomeStage, Source
 from relayer import resume, service
+from relayer.core import note
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
 from relayer.page import RelayerPage
 from relayer.planner import Plan
+from relayer.published import PublishedLog
 from relayer.service import Relayer, serve
 from relayer.signer.keyfile import KeyfileSigner
 from relayer.store import Store
@@ -239,6 +243,72 @@ def test_a_journal_that_is_not_the_recorded_one_is_refused(tmp_path: Path) -> No
         assert house.store.counts().keys() <= {State.PLANNED}
 
     on_stage(tmp_path, play)
+
+
+def test_a_commit_is_sent_when_its_checkpoint_is_recorded_and_shown(tmp_path: Path) -> None:
+    """At every send: the record has the batch, and the folder shows a checkpoint of its size or a later one."""
+
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        key = note.verifier_key("godark.local/log/0", LOG_SIGNER)
+        shown = PublishedLog(tmp_path / "relayer" / "log" / "0")
+        await house.begin()
+        submit, batches = house.relayer._submitter.submit, set()
+
+        async def checked(ready: dict[Node, bytes]) -> None:
+            recorded = {row.batch: row for row in house.store.checkpoints()}
+            newest = note.read_checkpoint(shown.note(), key)
+            for node in ready:
+                commit = house.plans[node.batch - 1].commit
+                assert recorded[node.batch][2:4] == (commit.log_size, commit.root)
+                assert newest.size >= commit.log_size
+                batches.add(node.batch)
+            await submit(ready)
+
+        house.relayer._submitter.submit = checked  # type: ignore[method-assign]
+        await house.finish()
+        house.check()
+        assert batches == {plan.commit.batch for plan in house.plans}
+        tiles = shown.at(note.read_checkpoint(shown.note(), key))
+        assert tiles.root() == house.plans[-1].commit.root
+        assert [tiles.entry(k) for k in range(tiles.size)] == [
+            row.tobytes() for plan in house.plans for row in plan.growth.entries[-plan.commit.fills :]
+        ]
+
+    on_stage(tmp_path, play)
+
+
+def test_a_log_that_is_not_what_was_signed_sends_nothing(tmp_path: Path) -> None:
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        await house.begin()
+        await house.finish()
+        tile = next((tmp_path / "relayer" / "log" / "0" / "tile" / "0").rglob(str(house.page("log_size"))))
+        tile.write_bytes(tile.read_bytes()[:-1] + b"\0")
+        with pytest.raises(LogDamaged, match="tile/0/000"):
+            await house.begin()
+
+    on_stage(tmp_path, play)
+
+
+def test_who_is_cancelled_waits_for_what_is_being_written() -> None:
+    async def play() -> list[str]:
+        done: list[str] = []
+        begun = threading.Event()
+
+        def slow(word: str) -> None:
+            begun.set()
+            time.sleep(0.05)
+            done.append(word)
+
+        task = asyncio.create_task(service._in_thread(slow, "written"))
+        await asyncio.to_thread(begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return done
+
+    assert asyncio.run(play()) == ["written"]
 
 
 def test_serving_until_told_to_stop(tmp_path: Path) -> None:
