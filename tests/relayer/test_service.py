@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import threading
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from solders.keypair import Keypair
 
-from engine.common.errors import JournalError, LogDamaged, ProcessFailed, StoreError
+from engine.common.errors import JournalError, LogDamaged, ProcessFailed, StoreError, StoreFull
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.journal import reader
@@ -19,7 +20,7 @@ from engine.journal.head import HeadPage
 from engine.journal.retention import holds
 from engine.journal.writer import publish
 from kernels.frames import OutcomeStage, Source
-from relayer import resume, service
+from relayer import published, resume, service
 from relayer.core import note
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
@@ -274,6 +275,33 @@ def test_a_commit_is_sent_when_its_checkpoint_is_recorded_and_shown(tmp_path: Pa
         assert [tiles.entry(k) for k in range(tiles.size)] == [
             row.tobytes() for plan in house.plans for row in plan.growth.entries[-plan.commit.fills :]
         ]
+
+    on_stage(tmp_path, play)
+
+
+@pytest.mark.parametrize("call", range(1, 12, 2))
+def test_a_disk_that_is_full_for_a_while_costs_time_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """The published log finds no room at one of its writes; the process begins again when there is some."""
+
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        left, create = [call], published.create
+
+        def full(path: Path, data: bytes) -> int:
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return create(path, data)
+
+        monkeypatch.setattr(published, "create", full)
+        await house.begin()
+        with pytest.raises(StoreFull, match="the published log cannot be written: No space left"):
+            await house.finish()
+        await house.begin()
+        await house.finish()
+        house.check()
 
     on_stage(tmp_path, play)
 
