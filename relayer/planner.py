@@ -25,6 +25,7 @@ from relayer.core.payload import (
     encode_chunk,
     encode_commit,
 )
+from relayer.core.shards import Growth, Shards
 from relayer.resume import begin
 from relayer.store import ResumePoint, Store
 
@@ -32,8 +33,9 @@ from relayer.store import ResumePoint, Store
 class Plan(NamedTuple):
     """One batch as transactions: payload of each node, and what each waits for. In sending order.
 
-    resume: where a fold goes on when all of it is final; deltas: DELTA[n] of it. edges: to nodes of batches before
-    the one that this fold began behind there are none, but from a commit: those are final.
+    resume: where a fold goes on when all of it is final; deltas: DELTA[n] of it; growth: what it adds to the log.
+    edges: to nodes of batches before the one that this fold began behind there are none, but from a commit: those
+    are final.
     """
 
     commit: Commit
@@ -42,12 +44,14 @@ class Plan(NamedTuple):
     edges: dict[Node, set[Node]]
     resume: ResumePoint
     deltas: NDArray[np.void]
+    growth: Growth
 
 
 class Planner:
     """Folds the journal into plans. The same journal gives the same plans, byte for byte, wherever it begins.
 
-    store: go on behind what is recorded there as final; None: from the first frame. path: of the Merkle log.
+    store: go on behind what is recorded there as final; None: from the first frame. log: as of there, to be
+    appended to; None: an empty one, hashed by `path`.
     Errors as `resume.begin`.
     """
 
@@ -58,9 +62,11 @@ class Planner:
         rows_per_chunk: int,
         live: bool = True,
         store: Store | None = None,
+        log: Shards | None = None,
         path: HashPath | None = None,
     ) -> None:
-        self.follower, self.batcher, self.log, self._last = begin(directory, store, live=live, path=path)
+        self.log = Shards(path=path) if log is None else log
+        self.follower, self.batcher, self._last = begin(directory, store, live=live, log_size=self.log.size)
         self._rows_per_chunk = rows_per_chunk
         self._last_chunk: dict[tuple[bytes, int], Node] = {}
         self._closed: deque[Plan] = deque()
@@ -96,19 +102,18 @@ class Planner:
     def _plan(self, batch: Batch, cursor: Cursor) -> Plan:
         books = self.follower.machine.books
         keys = account_keys(books.keys[: int(books.meta[0]["accounts"])])
-        self.log.append(leaves_of(batch.fills, keys))
+        growth = self.log.append(leaves_of(batch.fills, keys))
         rows = delta_rows(batch, keys)
         commit = commit_of(
             batch,
             rows,
             log_size=self.log.size,
-            root=self.log.root(),
+            root=growth.log.root(),
             rows_per_chunk=self._rows_per_chunk,
         )
         chunks = chunks_of(batch, rows, self._rows_per_chunk)
         payloads = {Node(batch.number, COMMIT): encode_commit(commit)}
         payloads.update({Node(c.batch, c.chunk): encode_chunk(c) for c in chunks})
-        edge = self.log.edge().tobytes()
-        resume = ResumePoint(batch.number, batch.last, cursor, self.log.size, edge)
+        resume = ResumePoint(batch.number, batch.last, cursor, self.log.size)
         edges = edges_of(commit, chunks, self._last_chunk)
-        return Plan(commit, chunks, payloads, edges, resume, batch.deltas)
+        return Plan(commit, chunks, payloads, edges, resume, batch.deltas, growth)

@@ -1,8 +1,9 @@
 """Where the relayer goes on after a start: behind its last batch that is wholly final, not at the first frame.
 
-What a fold must know there is small: the batch's number and last ordinal, the edge of the Merkle log, and of every
-position the batch that touched it last. It is recorded in the store as batches become final; the books come from a
-snapshot. When it is durable the journal is told that nothing before that place is needed any more.
+What a fold must know there is small: the batch's number and last ordinal, the size of the log, and of every position
+the batch that touched it last. It is recorded in the store as batches become final; the books come from a snapshot,
+the log from what was published. When it is durable the journal is told that nothing before that place is needed any
+more.
 """
 
 from __future__ import annotations
@@ -20,10 +21,7 @@ from engine.follower import Follower
 from engine.journal.head import HeadPage
 from engine.journal.reader import Cursor, JournalReader
 from engine.journal.retention import hold
-from kernels.sha256 import HashPath
 from relayer.core.batch import Batcher
-from relayer.core.log import MerkleLog
-from relayer.core.rfc9162 import HASH_BYTES
 from relayer.retention import prune
 from relayer.store import ResumePoint, Store
 
@@ -37,26 +35,27 @@ class Begun(NamedTuple):
 
     follower: Follower
     batcher: Batcher
-    log: MerkleLog
     last: int
 
 
-def begin(directory: Path, store: Store | None, *, live: bool, path: HashPath | None = None) -> Begun:
+def begin(directory: Path, store: Store | None, *, live: bool, log_size: int = 0) -> Begun:
     """A follower of the journal in `directory` with what the batches before its first new one left behind.
 
-    store: None for a fold of everything; path: of the Merkle log. JournalGone: no usable snapshot leads to
-    where the record goes on.
-    StoreError: this is not the journal that the record was made from.
+    store: None for a fold of everything; log_size: of the log that will be appended to. JournalGone: no usable
+    snapshot leads to where the record goes on.
+    StoreError: this is not the journal that the record was made from, or the log is not.
     """
     point = store.resume_point() if store is not None else None
     if store is None or point is None:
-        return Begun(Follower(directory, live=live, snapshot_upto=0), Batcher(), MerkleLog(path), 0)
+        return Begun(Follower(directory, live=live, snapshot_upto=0), Batcher(), 0)
     _check_same_journal(directory, point.cursor, live=live)
-    edge = np.frombuffer(point.edge, np.uint8).reshape(-1, HASH_BYTES)
+    if log_size != point.log_size:
+        raise StoreError(
+            f"the log has {log_size} leaves, the relayer's record goes on behind {point.log_size}"
+        )
     return Begun(
         Follower(directory, live=live, snapshot_upto=point.cursor.position),
         Batcher(point.batch, point.last, store.touched()),
-        MerkleLog.resumed(point.log_size, edge, path),
         point.last,
     )
 

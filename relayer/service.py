@@ -1,10 +1,12 @@
-"""The relayer process: follow, plan, submit, watch, tell the engine. One loop, one turn after the other."""
+"""The relayer process: follow, plan, publish, submit, watch, tell the engine. One loop, one turn after the other."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,16 +18,21 @@ from kernels.frames import FRAME, Source
 from kernels.sha256 import path_named
 from relayer.chain.messages import Signer
 from relayer.chain.rpc import RpcClient
+from relayer.core.batch import FILLS_MAX
 from relayer.core.graph import Graph, Node
 from relayer.core.lifecycle import IN_FLIGHT, State
+from relayer.core.note import NoteSigner
 from relayer.outcomes import EngineLink, Outcomes
 from relayer.page import RelayerPage
 from relayer.planner import Plan, Planner
+from relayer.publisher import LOG, Publisher
 from relayer.resume import ResumePoints
 from relayer.signer.keyfile import KeyfileSigner
-from relayer.store import Store, StoreLock
+from relayer.store import Intent, Store, StoreLock
 from relayer.submit import Landed, Submitter
 
+_Given = TypeVar("_Given")
+_Made = TypeVar("_Made")
 _RPC_PAUSE_FIRST_S, _RPC_PAUSE_MAX_S = 0.05, 2.0
 _ENGINE_PATIENCE_S = 30.0
 _BACKLOG_FACTOR = 4
@@ -36,18 +43,23 @@ class Relayer:
     """All parts of the relayer and the turn that drives them."""
 
     def __init__(
-        self, settings: Settings, rpcs: list[RpcClient], signer: Signer, store: Store, engine: EngineLink
+        self,
+        settings: Settings,
+        rpcs: list[RpcClient],
+        signer: Signer,
+        log_signer: NoteSigner,
+        store: Store,
+        engine: EngineLink,
     ) -> None:
         self._settings = settings
         self._store = store
         self._engine = engine
         journal = settings.data_dir / "journal"
-        self._planner = Planner(
-            journal,
-            rows_per_chunk=settings.relayer.rows_per_chunk,
-            store=store,
-            path=path_named(settings.relayer.sha256),
+        self._publisher = Publisher(
+            settings.data_dir / "relayer" / LOG, log_signer, settings.relayer.log_origin
         )
+        log = self._publisher.begin(store, path_named(settings.relayer.sha256))
+        self._planner = Planner(journal, rows_per_chunk=settings.relayer.rows_per_chunk, store=store, log=log)
         self._resume = ResumePoints(
             store, journal
         )  # lets go of segments: after the planner has seen the journal
@@ -69,7 +81,7 @@ class Relayer:
 
     async def turn(self) -> bool:
         """One step of everything; True if something happened, so that the next should follow at once."""
-        followed = self._follow()
+        followed = await self._follow()
         await self._engine.keep()
         submitted, told = False, False
         try:
@@ -87,24 +99,39 @@ class Relayer:
         self._publish()
         return followed or submitted or told
 
-    def _follow(self) -> bool:
-        """Plan what the journal has, as long as the backlog is small enough. Full means: follow later."""
-        limit = _BACKLOG_FACTOR * self._settings.relayer.inflight_max
-        moved = False
-        while len(self._graph) < limit:
+    async def _follow(self) -> bool:
+        """Plan what the journal has, publish it, take it up. The disk is waited for elsewhere: nobody stalls."""
+        plans, moved = self._gather()
+        if plans:
+            added = [(plan.commit.batch, plan.growth) for plan in plans]
+            signed = await _in_thread(self._publisher.write, added)
+            with self._store.transaction():
+                self._store.add_checkpoints(signed)
+                intents = [[self._store.plan(*row) for row in plan.payloads.items()] for plan in plans]
+            await _in_thread(self._publisher.announce, signed)
+            for plan, mine in zip(plans, intents, strict=True):
+                self._take_up(plan, mine)
+        return moved
+
+    def _gather(self) -> tuple[list[Plan], bool]:
+        """Plans, as long as the backlog is small enough: full means, follow later; and whether anything moved."""
+        room = _BACKLOG_FACTOR * self._settings.relayer.inflight_max - len(self._graph)
+        plans: list[Plan] = []
+        leaves, moved = 0, False
+        while room > 0 and leaves < FILLS_MAX:
             before = self._planner.follower.position
             plan = self._planner.next()
             if plan is not None:
-                self._take_up(plan)
+                plans.append(plan)
+                room -= len(plan.payloads)
+                leaves += plan.commit.fills
             elif self._planner.follower.position == before:
-                return moved
+                break
             moved = True
-        return moved
+        return plans, moved
 
-    def _take_up(self, plan: Plan) -> None:
-        """Record a plan, and go on with each of its transactions from where an earlier run left it."""
-        with self._store.transaction():
-            intents = [self._store.plan(node, payload) for node, payload in plan.payloads.items()]
+    def _take_up(self, plan: Plan, intents: list[Intent]) -> None:
+        """Go on with each of its transactions, which are recorded, from where an earlier run left it."""
         self._batches = plan.commit.batch
         self._planned += len(intents)
         self._outcomes.expect(plan.commit.batch, intents)
@@ -172,6 +199,7 @@ class Relayer:
 async def serve(settings: Settings, engine: EngineLink, stop: asyncio.Event) -> None:
     """Run until `stop`. The key is loaded, the record opened, the engine met before the first transaction."""
     signer = KeyfileSigner.load(settings.relayer.keyfile)
+    log_signer = KeyfileSigner.load_or_create(settings.relayer.log_keyfile)
     lock = StoreLock(settings.data_dir / "relayer")
     store = Store(settings.data_dir / "relayer" / "store.sqlite")
     async with AsyncExitStack() as stack:
@@ -181,13 +209,26 @@ async def serve(settings: Settings, engine: EngineLink, stop: asyncio.Event) -> 
         if not rpcs:
             raise ProcessFailed("the relayer has no RPC endpoint: set relayer.rpc_urls")
         await _await_journal(settings, stop)
-        relayer = Relayer(settings, rpcs, signer, store, engine)
+        relayer = Relayer(settings, rpcs, signer, log_signer, store, engine)
         await relayer.start()
         stack.push_async_callback(engine.close)
         notify_ready({"payer": str(signer.public_key)})
         while not stop.is_set():
             if not await relayer.turn():
                 await asyncio.sleep(settings.relayer.poll_ms / 1000)
+
+
+async def _in_thread(call: Callable[[_Given], _Made], given: _Given) -> _Made:
+    """Call it beside the loop. Whoever is cancelled meanwhile still waits for its end, some syncs at most.
+
+    So the lock is given back when nothing is written any more.
+    """
+    task = asyncio.create_task(asyncio.to_thread(call, given))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 async def _await_journal(settings: Settings, stop: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from engine.common.errors import StoreError, StoreFull
+from engine.common.errors import LogSplit, StoreError, StoreFull
 from engine.journal.reader import Cursor
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
@@ -48,9 +48,16 @@ CREATE TABLE IF NOT EXISTS resume (
     position INTEGER NOT NULL,
     epoch INTEGER NOT NULL,
     chain INTEGER NOT NULL,
-    log_size INTEGER NOT NULL,
-    edge BLOB NOT NULL
+    log_size INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoint (
+    batch INTEGER PRIMARY KEY,
+    shard INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    root BLOB NOT NULL,
+    note BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS checkpoint_of ON checkpoint (shard, batch);
 CREATE TABLE IF NOT EXISTS touched (
     account INTEGER NOT NULL,
     market INTEGER NOT NULL,
@@ -98,14 +105,23 @@ class ResumePoint(NamedTuple):
     """Where a fold of the journal goes on: behind a batch of which everything is final, as is all before it.
 
     batch, last: its number and its last ordinal. cursor: a place between two groups, at or before frame `last + 1`.
-    log_size, edge: of the Merkle log after it (`MerkleLog.edge`, as bytes).
+    log_size: of the log after it, over all shards (`relayer.core.shards`).
     """
 
     batch: int
     last: int
     cursor: Cursor
     log_size: int
-    edge: bytes
+
+
+class Signed(NamedTuple):
+    """The checkpoint signed behind a batch. size: leaves in the shard; note: as it was or will be published."""
+
+    batch: int
+    shard: int
+    size: int
+    root: bytes
+    note: bytes
 
 
 class Pruned(NamedTuple):
@@ -240,10 +256,8 @@ class Store:
 
     def resume_point(self) -> ResumePoint | None:
         """Where to go on; None: at the journal's first frame."""
-        row = self._db.execute(
-            "SELECT batch, last, position, epoch, chain, log_size, edge FROM resume"
-        ).fetchone()
-        return ResumePoint(row[0], row[1], Cursor(*row[2:5]), row[5], row[6]) if row else None
+        row = self._db.execute("SELECT batch, last, position, epoch, chain, log_size FROM resume").fetchone()
+        return ResumePoint(row[0], row[1], Cursor(*row[2:5]), row[5]) if row else None
 
     def touched(self) -> Iterator[tuple[int, int, int]]:
         """(account, market, batch that touched it last) of every position, as of the resume point."""
@@ -253,9 +267,35 @@ class Store:
         """Go on behind `point` from now on. touched: as in `touched`, of the batches since the one before."""
         self._db.executemany("INSERT OR REPLACE INTO touched VALUES (?, ?, ?)", touched)
         self._db.execute(
-            "INSERT OR REPLACE INTO resume VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-            (point.batch, point.last, *point.cursor, point.log_size, point.edge),
+            "INSERT OR REPLACE INTO resume VALUES (1, ?, ?, ?, ?, ?, ?)",
+            (point.batch, point.last, *point.cursor, point.log_size),
         )
+
+    def add_checkpoints(self, rows: Iterable[Signed]) -> None:
+        """Record what was signed, before it is published. Kept for good: it binds us.
+
+        LogSplit: another size or root is recorded as signed behind that batch.
+        """
+        for row in rows:
+            known = self._db.execute(
+                "SELECT shard, size, root FROM checkpoint WHERE batch=?", (row.batch,)
+            ).fetchone()
+            if known is None:
+                self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?, ?, ?)", row)
+            elif known != row[1:4]:
+                raise LogSplit(
+                    f"batch {row.batch}: the journal now gives another log than was signed, at size {row.size} of"
+                    f" shard {row.shard}; signed was size {known[1]} of shard {known[0]}",
+                    batch=row.batch,
+                )
+
+    def checkpoints(self, first_shard: int = 0) -> Iterator[Signed]:
+        """What was signed, from a shard on, in the order of batches."""
+        rows = self._db.execute(
+            "SELECT batch, shard, size, root, note FROM checkpoint WHERE shard>=? ORDER BY batch",
+            (first_shard,),
+        )
+        return (Signed(*row) for row in rows)
 
     def pruned(self) -> Pruned:
         """What is left of that which went."""

@@ -220,6 +220,7 @@ def demo_settings(settings: Settings, data_dir: Path) -> Settings:
     engine = {"clock": "live", "socket": socket, "segment_bytes": _SEGMENT_BYTES}
     relayer = {
         "keyfile": data_dir / "relayer" / "key.json",
+        "log_keyfile": data_dir / "relayer" / "log-key.json",
         "page": data_dir / "relayer" / "page",
         "rpc_urls": (),
     }

@@ -89,7 +89,7 @@ class Group:
         self.rpc_url = str(info["url"])
         update = {"relayer": self.settings.relayer.model_copy(update={"rpc_urls": (self.rpc_url,)})}
         self.settings = self.settings.model_copy(update=update)
-        await self._fund(_signer(self.settings.relayer.keyfile))
+        await self._fund(KeyfileSigner.load_or_create(self.settings.relayer.keyfile))
 
     async def _fund(self, signer: KeyfileSigner) -> None:
         """Give the payer lamports of the embedded chain, which has no value."""
@@ -141,12 +141,6 @@ def _last_words(log_dir: Path | None, name: str) -> str | None:
     lines = path.read_bytes()[-_LOG_TAIL_BYTES:].decode("utf-8", "replace").splitlines()
     said = [line.removeprefix(_ERROR_PREFIX) for line in lines if line.startswith(_ERROR_PREFIX)]
     return said[-1] if said else None
-
-
-def _signer(path: Path) -> KeyfileSigner:
-    """The relayer's key on the embedded chain: made on the first start."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return KeyfileSigner.load(path) if path.exists() else KeyfileSigner.create(path)
 
 
 def stop_requested() -> asyncio.Event:

@@ -210,6 +210,7 @@ def replay_settings(settings: Settings, data_dir: Path) -> Settings:
         update={
             "rpc_poll_ms": 0,
             "keyfile": data_dir / "relayer" / "key.json",
+            "log_keyfile": data_dir / "relayer" / "log-key.json",
             "page": data_dir / "relayer" / "page",
             "rpc_urls": (),
         }

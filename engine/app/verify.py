@@ -38,6 +38,8 @@ def command(rpc_url: str | None, payer: str, digest: str | None, as_json: bool, 
             rows_per_chunk=settings.relayer.rows_per_chunk,
             upto=HeadPage(directory / "head").get("durable"),
             live_digest=live_digest,
+            relayer_dir=settings.data_dir / "relayer",
+            log_origin=settings.relayer.log_origin,
         )
     )
     show(report, as_json)

@@ -260,6 +260,27 @@ class CheckpointInvalid(GodarkError):
     exit_code = 5
 
 
+class NoteInvalid(GodarkError):
+    """A signed note is not in the form it must have, or is not signed by whom it should be."""
+
+    code = "note_invalid"
+    exit_code = 5
+
+
+class LogDamaged(GodarkError):
+    """The published log is not what was signed: a file is missing, cut or changed. Names shard, file and size."""
+
+    code = "log_damaged"
+    exit_code = 3
+
+
+class LogSplit(GodarkError):
+    """Two signed checkpoints of one log contradict each other: of one size with two roots, or not consistent."""
+
+    code = "log_split"
+    exit_code = 71
+
+
 class PayloadInvalid(GodarkError):
     """A memo read back from the chain is not one of ours."""
 

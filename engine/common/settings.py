@@ -133,10 +133,14 @@ class RelayerSettings(_Section):
     """The relayer process. No `rpc_urls`: it uses the embedded devnet. URLs may hold an access token.
 
     sha256: by which form of the kernels leaves are hashed; auto takes the fastest that the CPU has.
+    log_keyfile: the key that signs the log's checkpoints, made on the first start. log_origin: the log's name in
+    them, best the address it is served at, without scheme; a shard of it is named origin/number.
     """
 
     rpc_urls: TextList = Field(default=(), repr=False)
     keyfile: LocalPath
+    log_keyfile: LocalPath
+    log_origin: str = Field(default="godark.local/log", pattern=r"^[!-*,-~]{1,200}$")
     page: LocalPath
     poll_ms: int = Field(default=1, ge=1, le=1000)
     rpc_poll_ms: int = Field(default=50, ge=0, le=60_000)
@@ -206,6 +210,7 @@ class VenueSettings(_Section):
 _DERIVED = {
     ("engine", "socket"): "engine.sock",
     ("relayer", "keyfile"): "relayer/key.json",
+    ("relayer", "log_keyfile"): "relayer/log-key.json",
     ("relayer", "page"): "relayer/page",
     ("risk", "page"): "risk/page",
     ("devnet", "data_dir"): "devnet",

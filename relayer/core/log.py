@@ -1,8 +1,6 @@
 """The append-only Merkle log of RFC 9162 over one array (`kernels.merkle`), 64 bytes a leaf.
 
-A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). The array doubles as it fills. A
-log that is resumed from its edge holds what came since: enough to append and for every later root, not for
-proofs of what came before.
+A leaf hashes as SHA-256(0x00 || bytes), a node as SHA-256(0x01 || left || right). The array doubles as it fills.
 """
 
 from __future__ import annotations
@@ -77,33 +75,8 @@ class MerkleLog:
         self._size = 0
         self._capacity = FIRST_CAPACITY
         self._nodes = np.empty(2 * FIRST_CAPACITY * HASH_WORDS, np.int64)
-        self._resumed_at = 0
         self._edge = np.zeros(merkle.EDGE_WORDS, np.int64)
         self._edge_at = 0
-
-    @classmethod
-    def resumed(cls, size: int, edge: Bytes, path: HashPath | None = None) -> MerkleLog:
-        """A log of `size` leaves of which only `edge` is known, as `edge()` gave it at that size.
-
-        Raises UsageError unless the edge has as many nodes as a log of that size.
-        """
-        if size < 0 or edge.shape != (size.bit_count(), HASH_BYTES) or edge.dtype != np.uint8:
-            raise UsageError(f"an edge of {list(edge.shape)} does not fit a log of {size} leaves", size=size)
-        log = cls(path)
-        log._reserve(size)
-        log._size = log._resumed_at = size
-        row = 0
-        for level in reversed(range(size.bit_length())):
-            if size >> level & 1:
-                log._level_rows(level)[(size >> level) - 1] = edge[row]
-                row += 1
-        return log
-
-    def edge(self) -> Bytes:
-        """The roots of the largest complete subtrees from left to right, uint8[bits set in size, 32]."""
-        levels = [k for k in reversed(range(self._size.bit_length())) if self._size >> k & 1]
-        rows = [self._level_rows(k)[(self._size >> k) - 1] for k in levels]
-        return np.array(rows, np.uint8).reshape(len(rows), HASH_BYTES)
 
     @property
     def size(self) -> int:
@@ -137,11 +110,16 @@ class MerkleLog:
         self._level_rows(0)[self._size : self._size + len(hashes)] = hashes
         self._grow_by(len(hashes))
 
+    def cut(self, size: int) -> None:
+        """Forget the leaves behind the first `size`. UsageError if there are not so many."""
+        if not 0 <= size <= self._size:
+            raise UsageError(f"a log of {self._size} leaves cannot be cut to {size}", size=size)
+        self._size, self._edge_at = size, 0
+
     def leaf_hash(self, index: int) -> bytes:
         """The hash of one leaf, counted from 0. Raises UsageError if the log holds no such leaf."""
         if not 0 <= index < self._size:
             raise UsageError(f"leaf {index} asked of a log of {self._size} leaves", index=index)
-        self._must_hold(0, index)
         return self._level_rows(0)[index].tobytes()
 
     def root(self, size: int | None = None) -> bytes:
@@ -159,10 +137,6 @@ class MerkleLog:
         """
         if not is_subtree(start, end, self._size):
             raise UsageError(f"[{start}, {end}) is no subtree of a log of {self._size} leaves", start=start)
-        count = end - start
-        for level in range(count.bit_length()):
-            if count >> level & 1:
-                self._must_hold(level, (start >> level) + (count >> level) - 1)
         out = np.empty(HASH_WORDS, np.int64)
         hasher = self._hasher
         merkle.range_root(self._nodes, self._capacity, start, end, out, 0, hasher.scratch, hasher.path)
@@ -170,8 +144,8 @@ class MerkleLog:
 
     def level(self, level: int) -> Bytes:
         """The complete nodes of one level, uint8[size >> level, 32], read-only, valid until an append."""
-        if level < 0 or self._resumed_at:
-            raise UsageError(f"level {level} of a Merkle log resumed at {self._resumed_at}", level=level)
+        if level < 0:
+            raise UsageError(f"a Merkle log has no level {level}", level=level)
         view = self._level_rows(level)[: self._size >> level]
         view.flags.writeable = False
         return view
@@ -181,7 +155,7 @@ class MerkleLog:
     ) -> Proofs:
         """The proof of each of these leaves, counted from 0, to the root at `size` (default all).
 
-        UsageError if the log has no such leaf, never had that size, or was resumed.
+        UsageError if the log has no such leaf or never had that size.
         """
         leaves, size = self._asked(indices, size)
         if len(leaves) and not 0 <= leaves.min() <= leaves.max() < size:
@@ -195,7 +169,7 @@ class MerkleLog:
     ) -> Proofs:
         """The proof that the log at each of `sizes` is a prefix of the one at `size` (default all).
 
-        UsageError unless 0 < each <= size <= the log's, or if it was resumed.
+        UsageError unless 0 < each <= size <= the log's.
         """
         before, size = self._asked(sizes, size)
         if len(before) and not 0 < before.min() <= before.max() <= size:
@@ -228,10 +202,8 @@ class MerkleLog:
     ) -> tuple[npt.NDArray[np.int64], int]:
         """What is asked for as an array, and the size with its edge worked out."""
         size = self._size if size is None else size
-        if not 0 <= size <= self._size or self._resumed_at:
-            raise UsageError(
-                f"proofs at size {size} asked of a log of {self._size} leaves, resumed at {self._resumed_at}"
-            )
+        if not 0 <= size <= self._size:
+            raise UsageError(f"proofs at size {size} asked of a log of {self._size} leaves", size=size)
         if size != self._edge_at:
             hasher = self._hasher
             merkle.edge_of(self._nodes, self._capacity, size, self._edge, hasher.scratch, hasher.path)
@@ -245,13 +217,6 @@ class MerkleLog:
         first = merkle.level_start(self._capacity, level)
         rows = self._nodes.view(np.uint8).reshape(-1, HASH_BYTES)
         return rows[first : first + (self._capacity >> level)]
-
-    def _must_hold(self, level: int, index: int) -> None:
-        """Before the left one of the pair that was open when it was resumed, nothing is held."""
-        if index < self._resumed_at >> (level + 1) << 1:
-            raise UsageError(
-                f"node {index} of level {level} is not held: resumed at {self._resumed_at} leaves"
-            )
 
     def _grow_by(self, count: int) -> None:
         hasher = self._hasher
@@ -268,9 +233,8 @@ class MerkleLog:
         self._capacity = 1 << (size - 1).bit_length()
         self._nodes = np.empty(2 * self._capacity * HASH_WORDS, np.int64)
         for level in range(self._size.bit_length()):
-            first, start = self._resumed_at >> (level + 1) << 1, merkle.level_start(before, level)
-            upto = self._size >> level
-            self._level_rows(level)[first:upto] = held[start + first : start + upto]
+            start, count = merkle.level_start(before, level), self._size >> level
+            self._level_rows(level)[:count] = held[start : start + count]
 
 
 def _room(count: int, longest: int) -> tuple[Words, int, Words]:

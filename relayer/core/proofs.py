@@ -11,15 +11,23 @@ come from where the root comes from (the signed checkpoint), never from whoever 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 from engine.common.errors import ProofInvalid, UsageError
 from relayer.core.rfc9162 import HASH_BYTES, hash_node, is_subtree, split_point
 
-if TYPE_CHECKING:
-    from relayer.core.log import MerkleLog
-
 SIZE_LIMIT = 1 << 64
+
+
+class Tree(Protocol):
+    """Whatever proofs can be made from."""
+
+    @property
+    def size(self) -> int:
+        """Leaves held."""
+
+    def range_root(self, start: int, end: int) -> bytes:
+        """The root over leaves [start, end), a subtree at some size."""
 
 
 class Step(NamedTuple):
@@ -62,7 +70,7 @@ def path_of_subtree(start: int, end: int, size: int) -> Path:
     return Path(low, high, tuple(reversed(steps)))
 
 
-def inclusion_proof(log: MerkleLog, index: int, size: int) -> list[bytes]:
+def inclusion_proof(log: Tree, index: int, size: int) -> list[bytes]:
     """The hashes, bottom up, that prove leaf `index` (from 0) to the root over `size` leaves.
 
     Raises UsageError if the log has no such leaf or never had that size.
@@ -72,7 +80,7 @@ def inclusion_proof(log: MerkleLog, index: int, size: int) -> list[bytes]:
     return subtree_proof(log, index, index + 1, size)
 
 
-def consistency_proof(log: MerkleLog, size1: int, size2: int) -> list[bytes]:
+def consistency_proof(log: Tree, size1: int, size2: int) -> list[bytes]:
     """The hashes that prove the first `size1` leaves to be a prefix of the first `size2`.
 
     Empty if the sizes are equal. Raises UsageError unless 0 < size1 <= size2 <= the log's size: every log
@@ -83,7 +91,7 @@ def consistency_proof(log: MerkleLog, size1: int, size2: int) -> list[bytes]:
     return subtree_proof(log, 0, size1, size2)
 
 
-def subtree_proof(log: MerkleLog, start: int, end: int, size: int) -> list[bytes]:
+def subtree_proof(log: Tree, start: int, end: int, size: int) -> list[bytes]:
     """The hashes that prove leaves [start, end) to be a subtree of the log at `size`, such as a tile.
 
     Raises UsageError if that range is no subtree or the log never had that size.

@@ -64,6 +64,9 @@ class KeyfileSigner:
             os.fchmod(descriptor, _MODE)
             os.write(descriptor, json.dumps(list(bytes(keypair))).encode("ascii"))
             os.fsync(descriptor)
+        except OSError:
+            os.unlink(path)  # half a key would be in the way of a whole one
+            raise
         finally:
             os.close(descriptor)
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -72,6 +75,12 @@ class KeyfileSigner:
         finally:
             os.close(directory)
         return cls(keypair)
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> KeyfileSigner:
+        """The key of a file, which is made with a new one on the first start. Errors as of `load` and `create`."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return cls.load(path) if os.path.lexists(path) else cls.create(path)
 
     @property
     def public_key(self) -> Pubkey:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kernels.frames import Template
 from relayer.core.batch import FILLS_MAX
 from relayer.core.graph import COMMIT, Node
+from relayer.core.log import SHARD_LEAVES
 from relayer.core.payload import Chunk, Commit, Delta, content_digest, encode_chunk, encode_commit
 from relayer.verify.model_prices import HOUR_NS
 from relayer.verify.model_state import Ledger, Leg
@@ -56,10 +57,13 @@ class PlainBatch(NamedTuple):
 class PlainBatches:
     """Cuts booked fills into batches from ordinals and tick times, and says what the chain must show."""
 
-    def __init__(self, rows_per_chunk: int) -> None:
+    def __init__(self, rows_per_chunk: int, shard_leaves: int = SHARD_LEAVES) -> None:
         self.batches: list[PlainBatch] = []
         self.log = PlainLog()
+        self.shard = 0
         self.open_fills = 0
+        self._shard_leaves = shard_leaves
+        self._leaves: list[bytes] = []
         self._rows_per_chunk = rows_per_chunk
         self._first = 1
         self._opened_ns = 0
@@ -83,7 +87,7 @@ class PlainBatches:
             self._keys[leg.account] = struct.pack("<4q", *ledger.accounts[leg.account].key)
         if fill is None:
             return
-        self.log.append(self._leaf(fill))
+        self._leaves.append(self._leaf(fill))
         self._fills += 1
         if self._fills == FILLS_MAX:
             self._close(ordinal)
@@ -107,7 +111,22 @@ class PlainBatches:
         if past.any():
             self._close(int(ordinals[int(np.argmax(past))]) - 1)
 
+    @property
+    def log_size(self) -> int:
+        """Leaves of full shards, as many as they have room for, and those of the open one."""
+        return self.shard * self._shard_leaves + self.log.size
+
+    def _append(self) -> None:
+        """The leaves of a batch stay together: where they do not fit, the next shard begins with them."""
+        if self.log.size + len(self._leaves) > self._shard_leaves:
+            self.log = PlainLog()
+            self.shard += 1
+        for leaf in self._leaves:
+            self.log.append(leaf)
+        self._leaves = []
+
     def _close(self, last: int) -> None:
+        self._append()
         number = len(self.batches) + 1
         rows = []
         for (market, account), total in sorted(self._deltas.items()):
@@ -119,7 +138,7 @@ class PlainBatches:
         fees = tuple(sorted(self._fees.items()))
         parts = [rows[k : k + self._rows_per_chunk] for k in range(0, len(rows), self._rows_per_chunk)]
         commit = Commit(
-            number, self._first, last, self._fills, self.log.size, self.log.root(), len(rows), len(parts),
+            number, self._first, last, self._fills, self.log_size, self.log.root(), len(rows), len(parts),
             content_digest(rows, fees),
         )  # fmt: skip
         root = Node(number, COMMIT)
@@ -139,6 +158,7 @@ class PlainBatches:
     def finish(self) -> None:
         """Set aside the batch that is still open: the chain cannot have it yet. Its fills are `open_fills`."""
         self.open_fills = self._fills
+        self._append()
         self._deltas, self._fees, self._fills = {}, {}, 0
 
 

@@ -22,7 +22,9 @@ KEYS = {
     "fills_in", "booked", "duplicate", "refused", "liquidations", "funding_hours", "funding_paid_e6",
     "residual", "batches", "log_size", "root", "tx_sent", "tx_finalized", "stages_ms", "checks", "ok",
 }  # fmt: skip
-CHECKS = {"zero_sum", "cash", "funding", "digest", "chain_root", "chain_count", "one_batch", "dag"}
+CHECKS = {
+    "zero_sum", "cash", "funding", "digest", "chain_root", "chain_count", "one_batch", "dag", "published",
+}  # fmt: skip
 SAME = ("root", "booked", "funding_paid_e6", "funding_hours", "fills_in", "log_size")
 LENGTH_S = 5400
 ROWS = 300

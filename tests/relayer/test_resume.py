@@ -14,6 +14,7 @@ from engine.journal.retention import holds
 from engine.journal.snapshot import list_snapshots
 from kernels.netting import DELTA
 from relayer import resume
+from relayer.core.shards import Shards
 from relayer.planner import Plan, Planner
 from relayer.resume import ResumePoints
 from relayer.store import Store
@@ -47,9 +48,18 @@ def settle(store: Store, directory: Path, plans: list[Plan]) -> None:
     points.advance(plans[-1].commit.batch, 0)
 
 
-def rest(directory: Path, store: Store) -> list[Plan]:
-    """What a start plans now."""
-    planner, out = Planner(directory, rows_per_chunk=3, live=False, store=store), []
+def log_behind(plans: list[Plan]) -> Shards:
+    """The log as these plans leave it."""
+    log = Shards()
+    for plan in plans:
+        _, before, after, _, entries = plan.growth
+        log.append(entries[len(entries) - (after - before) :])
+    return log
+
+
+def rest(directory: Path, store: Store, before: list[Plan]) -> list[Plan]:
+    """What a start plans now. before: the plans up to its resume point, which gave the log that it has."""
+    planner, out = Planner(directory, rows_per_chunk=3, live=False, store=store, log=log_behind(before)), []
     while True:
         before = planner.follower.position
         plan = planner.next()
@@ -68,15 +78,16 @@ def test_behind_any_batch_the_same_plans_from_what_is_left_of_the_journal(
     for done, plan in enumerate(plans, 1):
         settle(store, directory, plans[done - 1 : done])
         kept.append(let_go(directory, kept=100))
-        planner = Planner(directory, rows_per_chunk=3, live=False, store=store)
+        planner = Planner(directory, rows_per_chunk=3, live=False, store=store, log=log_behind(plans[:done]))
         began.append(planner.follower.position)
         planner.follower.close()
-        for ours, whole in zip(rest(directory, store), plans[done:], strict=True):
+        for ours, whole in zip(rest(directory, store, plans[:done]), plans[done:], strict=True):
             assert (ours.commit, ours.chunks, ours.payloads) == (whole.commit, whole.chunks, whole.payloads)
-            assert (ours.resume.log_size, ours.resume.edge) == (whole.resume.log_size, whole.resume.edge)
+            assert ours.resume.log_size == whole.resume.log_size
+            assert ours.growth.entries.tobytes() == whole.growth.entries.tobytes()
             new = {n: {p for p in waits if p.batch > done or n.chunk < 0} for n, waits in whole.edges.items()}
             assert {n: {p for p in w if p.batch > done or n.chunk < 0} for n, w in ours.edges.items()} == new
-        assert planner.log.root() == plan.commit.root
+        assert planner.log.log.root() == plan.commit.root
     assert kept == sorted(kept) and len(set(kept)) > 5, "segments were let go of on the way"
     assert began == sorted(began) and began[-1] > began[0] > 0, "and the fold began ever later"
 
@@ -87,7 +98,7 @@ def test_without_a_snapshot_the_whole_journal_is_folded_and_nothing_planned_twic
     directory = journal_with_snapshots(tmp_path / "journal", FRAMES, every=10**6)
     store = Store(tmp_path / "store.sqlite")
     settle(store, directory, plans[:7])
-    assert [p.payloads for p in rest(directory, store)] == [p.payloads for p in plans[7:]]
+    assert [p.payloads for p in rest(directory, store, plans[:7])] == [p.payloads for p in plans[7:]]
     assert let_go(directory) == 0
 
 
@@ -98,7 +109,7 @@ def test_a_start_without_its_record_is_refused_once_the_start_of_the_journal_is_
     settle(Store(tmp_path / "store.sqlite"), directory, plans[:12])
     assert let_go(directory) > 0
     with pytest.raises(JournalGone, match="no snapshot up to 0 is usable"):
-        rest(directory, Store(tmp_path / "another.sqlite"))
+        rest(directory, Store(tmp_path / "another.sqlite"), [])
 
 
 def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path, plans: list[Plan]) -> None:
@@ -110,10 +121,10 @@ def test_a_damaged_snapshot_is_passed_over_for_the_one_before(tmp_path: Path, pl
     usable = [path for path in list_snapshots(directory) if int(path.stem) <= place]
     assert len(usable) == 2
     usable[-1].write_bytes(usable[-1].read_bytes()[:-1])
-    assert [p.payloads for p in rest(directory, store)] == [p.payloads for p in plans[12:]]
+    assert [p.payloads for p in rest(directory, store, plans[:12])] == [p.payloads for p in plans[12:]]
     usable[0].unlink()
     with pytest.raises(JournalGone, match="put the older segments"):
-        rest(directory, store)
+        rest(directory, store, plans[:12])
 
 
 def test_another_journal_than_the_recorded_one_is_refused_and_keeps_its_hold(
@@ -129,6 +140,14 @@ def test_another_journal_than_the_recorded_one_is_refused_and_keeps_its_hold(
             with pytest.raises(StoreError, match="not the journal that the relayer's record was made from"):
                 Planner(directory, rows_per_chunk=3, live=live, store=store)
         assert not holds(directory)
+
+
+def test_a_log_that_is_not_the_recorded_one_is_refused(tmp_path: Path, plans: list[Plan]) -> None:
+    directory = journal_with_snapshots(tmp_path / "journal", FRAMES, every=10**6)
+    store = Store(tmp_path / "store.sqlite")
+    settle(store, directory, plans[:7])
+    with pytest.raises(StoreError, match=f"goes on behind {plans[6].commit.log_size}"):
+        rest(directory, store, plans[:6])
 
 
 def deltas(*pairs: tuple[int, int]) -> np.ndarray:

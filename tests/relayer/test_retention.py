@@ -57,7 +57,7 @@ class Relay:
         return [Node(batch, chunk) for chunk in (COMMIT, *range(CHUNKS - 1))]
 
     def point(self, batch: int) -> ResumePoint:
-        return ResumePoint(batch, 10 * batch, Cursor(20 * batch, 1, 7), batch, b"")
+        return ResumePoint(batch, 10 * batch, Cursor(20 * batch, 1, 7), batch)
 
     def settle(self, *, tell: bool = True) -> None:
         """One more batch, from plan to outcome; then the resume point moves behind it."""

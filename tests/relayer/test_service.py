@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from solders.keypair import Keypair
 
-from engine.common.errors import JournalError, ProcessFailed, StoreError
+from engine.common.errors import JournalError, LogDamaged, ProcessFailed, StoreError, StoreFull
 from engine.common.settings import Settings
 from engine.core.apply import Machine
 from engine.journal import reader
@@ -16,11 +20,13 @@ from engine.journal.head import HeadPage
 from engine.journal.retention import holds
 from engine.journal.writer import publish
 from kernels.frames import OutcomeStage, Source
-from relayer import resume, service
+from relayer import published, resume, service
+from relayer.core import note
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
 from relayer.page import RelayerPage
 from relayer.planner import Plan
+from relayer.published import PublishedLog
 from relayer.service import Relayer, serve
 from relayer.signer.keyfile import KeyfileSigner
 from relayer.store import Store
@@ -32,6 +38,7 @@ from tests.relayer.stage import Stage, on_stage
 from tests.relayer.test_planner import plans_of
 
 FRAMES = flow(steps=5, fills=12)
+LOG_SIGNER = KeyfileSigner(Keypair.from_seed(bytes([9] * 32)))
 
 
 class House:
@@ -55,7 +62,7 @@ class House:
         """Start, or start again: nothing but the files is left of an earlier run."""
         self.store.close()
         self.store = Store(self.settings.data_dir / "relayer" / "store.sqlite")
-        self.relayer = Relayer(self.settings, self.stage.clients, SIGNER, self.store, self.engine)
+        self.relayer = Relayer(self.settings, self.stage.clients, SIGNER, LOG_SIGNER, self.store, self.engine)
         await self.relayer.start()
         return self.relayer
 
@@ -237,6 +244,99 @@ def test_a_journal_that_is_not_the_recorded_one_is_refused(tmp_path: Path) -> No
         assert house.store.counts().keys() <= {State.PLANNED}
 
     on_stage(tmp_path, play)
+
+
+def test_a_commit_is_sent_when_its_checkpoint_is_recorded_and_shown(tmp_path: Path) -> None:
+    """At every send: the record has the batch, and the folder shows a checkpoint of its size or a later one."""
+
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        key = note.verifier_key("godark.local/log/0", LOG_SIGNER)
+        shown = PublishedLog(tmp_path / "relayer" / "log" / "0")
+        await house.begin()
+        submit, batches = house.relayer._submitter.submit, set()
+
+        async def checked(ready: dict[Node, bytes]) -> None:
+            recorded = {row.batch: row for row in house.store.checkpoints()}
+            newest = note.read_checkpoint(shown.note(), key)
+            for node in ready:
+                commit = house.plans[node.batch - 1].commit
+                assert recorded[node.batch][2:4] == (commit.log_size, commit.root)
+                assert newest.size >= commit.log_size
+                batches.add(node.batch)
+            await submit(ready)
+
+        house.relayer._submitter.submit = checked  # type: ignore[method-assign]
+        await house.finish()
+        house.check()
+        assert batches == {plan.commit.batch for plan in house.plans}
+        tiles = shown.at(note.read_checkpoint(shown.note(), key))
+        assert tiles.root() == house.plans[-1].commit.root
+        assert [tiles.entry(k) for k in range(tiles.size)] == [
+            row.tobytes() for plan in house.plans for row in plan.growth.entries[-plan.commit.fills :]
+        ]
+
+    on_stage(tmp_path, play)
+
+
+@pytest.mark.parametrize("call", range(1, 12, 2))
+def test_a_disk_that_is_full_for_a_while_costs_time_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """The published log finds no room at one of its writes; the process begins again when there is some."""
+
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        left, create = [call], published.create
+
+        def full(path: Path, data: bytes) -> int:
+            left[0] -= 1
+            if not left[0]:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return create(path, data)
+
+        monkeypatch.setattr(published, "create", full)
+        await house.begin()
+        with pytest.raises(StoreFull, match="the published log cannot be written: No space left"):
+            await house.finish()
+        await house.begin()
+        await house.finish()
+        house.check()
+
+    on_stage(tmp_path, play)
+
+
+def test_a_log_that_is_not_what_was_signed_sends_nothing(tmp_path: Path) -> None:
+    async def play(stage: Stage) -> None:
+        house = House(tmp_path, stage)
+        await house.begin()
+        await house.finish()
+        tile = next((tmp_path / "relayer" / "log" / "0" / "tile" / "0").rglob(str(house.page("log_size"))))
+        tile.write_bytes(tile.read_bytes()[:-1] + b"\0")
+        with pytest.raises(LogDamaged, match="tile/0/000"):
+            await house.begin()
+
+    on_stage(tmp_path, play)
+
+
+def test_who_is_cancelled_waits_for_what_is_being_written() -> None:
+    async def play() -> list[str]:
+        done: list[str] = []
+        begun = threading.Event()
+
+        def slow(word: str) -> None:
+            begun.set()
+            time.sleep(0.05)
+            done.append(word)
+
+        task = asyncio.create_task(service._in_thread(slow, "written"))
+        await asyncio.to_thread(begun.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return done
+
+    assert asyncio.run(play()) == ["written"]
 
 
 def test_serving_until_told_to_stop(tmp_path: Path) -> None:

@@ -144,37 +144,28 @@ def test_a_refused_append_changes_nothing(bad: np.ndarray) -> None:
     assert (log.size, log.root()) == (5, root)
 
 
-@settings(max_examples=60, deadline=None)
-@given(before=st.integers(0, 300), groups=st.lists(st.integers(0, 90), max_size=6))
-def test_a_resumed_log_goes_on_as_if_it_held_everything(before: int, groups: list[int]) -> None:
-    leaves = leaves_of(before + sum(groups), 40, seed=before)
-    whole = log_of(leaves[:before])
-    resumed = MerkleLog.resumed(before, whole.edge())
-    assert (resumed.size, resumed.root()) == (before, whole.root())
-    at = before
-    for count in groups:
-        for log in (whole, resumed):
-            log.append(leaves[at : at + count])
-        at += count
-        assert resumed.root() == whole.root()
-        assert np.array_equal(resumed.edge(), whole.edge())
-        again = MerkleLog.resumed(at, resumed.edge())
-        assert again.root() == whole.root(at)
+@settings(max_examples=25, deadline=None)
+@given(count=st.integers(0, 600), cut=st.integers(0, 600), more=st.integers(0, 600))
+def test_a_log_that_is_cut_goes_on_as_if_it_had_never_been_longer(count: int, cut: int, more: int) -> None:
+    log, cut = log_of(leaves_of(count, 40)), min(cut, count)
+    log.consistency_proofs([1][: min(count, 1)])
+    log.cut(cut)
+    other = np.concatenate((leaves_of(count, 40)[:cut], leaves_of(more, 40, seed=1)))
+    assert (log.size, log.root()) == (cut, log_of(other[:cut]).root())
+    log.append(other[cut:])
+    whole = log_of(other)
+    assert [log.root(n) for n in range(0, len(other), 37)] == [
+        whole.root(n) for n in range(0, len(other), 37)
+    ]
+    for level in range(10):
+        assert np.array_equal(log.level(level), whole.level(level))
+    for index in range(0, len(other), 97):
+        assert log.inclusion_proofs([index]).of(0) == whole.inclusion_proofs([index]).of(0)
 
 
-def test_a_resumed_log_refuses_what_it_does_not_hold() -> None:
-    whole = log_of(leaves_of(21))
-    resumed = MerkleLog.resumed(21, whole.edge())
-    resumed.append(leaves_of(9, seed=1))
-    assert resumed.leaf_hash(25) == twin.leaf(leaves_of(9, seed=1)[4].tobytes())
-    for asked in (lambda: resumed.leaf_hash(3), lambda: resumed.root(13), lambda: resumed.level(0)):
-        with pytest.raises(UsageError, match="resumed at 21"):
-            asked()
-
-
-@pytest.mark.parametrize("size", [-1, 20, 22, 23])
-def test_an_edge_of_another_size_is_refused(size: int) -> None:
-    edge = log_of(leaves_of(21)).edge()
-    assert edge.shape == (3, 32)
-    with pytest.raises(UsageError, match="does not fit"):
-        MerkleLog.resumed(size, edge[:-1] if size == 22 else edge)
+@pytest.mark.parametrize("size", [-1, 6])
+def test_a_log_cannot_be_cut_to_what_it_has_not(size: int) -> None:
+    log = log_of(leaves_of(5))
+    with pytest.raises(UsageError, match="cannot be cut"):
+        log.cut(size)
+    assert log.size == 5

@@ -1,6 +1,7 @@
 """A key file is refused unless private, and the key never shows."""
 
 import copy
+import errno
 import json
 import os
 import pickle
@@ -97,3 +98,25 @@ def test_nothing_formats_or_copies_the_key(tmp_path: Path) -> None:
 def test_a_missing_key_file_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"no key file; put the payer's key there .* relayer\.keyfile"):
         KeyfileSigner.load(tmp_path / "key.json")
+
+
+def test_the_first_start_makes_a_key_and_the_next_ones_take_it(tmp_path: Path) -> None:
+    path = tmp_path / "relayer" / "log-key.json"
+    made = KeyfileSigner.load_or_create(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert KeyfileSigner.load_or_create(path).public_key == made.public_key
+    path.write_text("[]")
+    with pytest.raises(SettingsError, match="JSON array"):
+        KeyfileSigner.load_or_create(path)
+
+
+def test_a_key_that_cannot_be_written_whole_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no room"):
+        KeyfileSigner.create(tmp_path / "k")
+    assert not (tmp_path / "k").exists()

@@ -18,6 +18,7 @@ from kernels.frames import FRAME, SettingKind, Source, Template, new_frames
 from relayer.core import batch as batch_module
 from relayer.core.log import MerkleLog
 from relayer.core.rfc9162 import EMPTY_ROOT
+from relayer.core.shards import Shards
 from relayer.planner import Plan, Planner
 from relayer.verify import batches as plain_module
 from relayer.verify.batches import PlainBatches, PlainLog, expected_nodes
@@ -63,16 +64,19 @@ def stream(steps: list[tuple[int, int]], *, seed: int, window_s: int, start_ns: 
     return np.concatenate(parts).view(FRAME)
 
 
-def both(frames: Frames, *, rows_per_chunk: int, group: int) -> tuple[list[Plan], PlainBatches]:
+def both(
+    frames: Frames, *, rows_per_chunk: int, group: int, shard_leaves: int = 1 << 26
+) -> tuple[list[Plan], PlainBatches]:
     """The plans of the relayer and the batches of the verifier, from one journal at rest."""
     with tempfile.TemporaryDirectory() as scratch:
         directory = Path(scratch) / "journal"
         writer = open_writer(directory)
         append(writer, frames, [group] * (len(frames) // group + 1), Machine())
         writer.close()
-        plain = PlainBatches(rows_per_chunk)
+        plain = PlainBatches(rows_per_chunk, shard_leaves)
         Audit(directory, plain).run()
-        planner = Planner(directory, rows_per_chunk=rows_per_chunk, live=False)
+        log = Shards(shard_leaves=shard_leaves)
+        planner = Planner(directory, rows_per_chunk=rows_per_chunk, live=False, log=log)
         plans = []
         while True:
             position = planner.follower.position
@@ -126,6 +130,20 @@ def test_a_batch_full_of_fills_closes_behind_the_last_one(
         plans, plain = both(frames, rows_per_chunk=2, group=group)
     assert_same(plans, plain)
     assert all(b.commit.fills <= limit for b in plain.batches)
+
+
+@given(STEPS, st.integers(40, 60), st.integers(1, 3))
+@settings(max_examples=8)
+def test_shards_begin_where_the_verifier_begins_them(
+    steps: list[tuple[int, int]], shard_leaves: int, window_s: int
+) -> None:
+    """Shards of so few leaves that a run fills several; no batch of a window of three seconds has more."""
+    frames = stream(steps, seed=6, window_s=window_s)
+    plans, plain = both(frames, rows_per_chunk=6, group=50, shard_leaves=shard_leaves)
+    assert_same(plans, plain)
+    sizes = [b.commit.log_size for b in plain.batches]
+    assert sizes == sorted(sizes)
+    assert [p.growth.shard for p in plans] == [max(size - 1, 0) // shard_leaves for size in sizes]
 
 
 def test_batches_meet_without_gap_and_close_before_the_payment() -> None:
