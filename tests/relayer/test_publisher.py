@@ -147,7 +147,9 @@ def test_files_that_agree_with_one_another_and_not_with_what_was_signed(tmp_path
         forged[3] ^= 1
         entries.write_bytes(forged)
         tile.write_bytes(hash_leaf(bytes(forged[2:114])) + tile.read_bytes()[32:])
-    with pytest.raises(LogDamaged, match=r"log .* at size 5: tile: not the root that was signed at size [25]"):
+    with pytest.raises(
+        LogDamaged, match=r"log .* at size 5: tile: not the root that was signed at size [25]"
+    ):
         Run(tmp_path, batches)
 
 
