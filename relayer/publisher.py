@@ -106,6 +106,10 @@ class Publisher:
             self._folder(growth.shard).tidy([growth])
         self._written.clear()
 
+    def head(self, shard: int) -> Head:
+        """The newest that was signed of a shard; size 0 where nothing was."""
+        return self._heads.get(shard, Head())
+
     def origin_of(self, shard: int) -> str:
         """The name that a shard signs as, and has in its checkpoints."""
         return f"{self._origin}/{shard}"

@@ -20,6 +20,7 @@ TINY: dict[str, dict[str, Any]] = {
     "merkle": {"scale": 512},
     "pricing": {"scale": 256},
     "programs": {"transactions": 4},
+    "publishing": {"scale": 512},
     "ring": {"count": 4_096, "through": 16_384},
     "risk": {"scale": 4_000},
 }

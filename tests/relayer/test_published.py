@@ -210,6 +210,24 @@ def test_damage_names_the_log_and_the_file(
         PublishedLog(directory).at(Checkpoint(ORIGIN, 261, bytes(32)))
 
 
+def test_a_tile_that_the_root_does_not_come_from_is_judged_where_it_is_used(
+    small: tuple[Path, Checkpoint, Checkpoint],
+) -> None:
+    """The root of 261 leaves comes from tile 1/000: of a changed tile 0/000 only a proof can tell."""
+    directory, first, last = small
+
+    def fetch(path: str) -> bytes:
+        data = PublishedLog(directory).fetch(path)
+        return data[:33] + bytes([data[33] ^ 1]) + data[34:] if path == "tile/0/000" else data
+
+    tiles = TileLog(last, fetch)
+    with pytest.raises(LogDamaged, match="leaf 0 at size 261"):
+        tiles.inclusion(0)
+    with pytest.raises(LogDamaged, match="from size 3 to 261"):
+        tiles.consistency(first)
+    assert tiles.inclusion(260)
+
+
 @pytest.mark.parametrize("size", [2, 3, 256, 261])
 def test_a_split_view_is_told_by_name(small: tuple[Path, Checkpoint, Checkpoint], size: int) -> None:
     directory, _, last = small

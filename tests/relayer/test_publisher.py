@@ -16,6 +16,7 @@ from solders.keypair import Keypair
 from engine.common.errors import LogDamaged, LogSplit, UsageError
 from relayer.core import note
 from relayer.core.checkpoint import Checkpoint, encode_text
+from relayer.core.rfc9162 import hash_leaf
 from relayer.core.shards import Shards, place_of
 from relayer.core.tiles import grown
 from relayer.published import PublishedLog, shards_in
@@ -133,6 +134,48 @@ def test_no_single_bit_of_a_small_log_can_change(tmp_path: Path) -> None:
             with pytest.raises(LogDamaged):
                 Publisher(tmp_path / "log", SIGNER, ORIGIN).begin(run.store)
         (folder / name).write_bytes(data)
+
+
+def test_files_that_agree_with_one_another_and_not_with_what_was_signed(tmp_path: Path) -> None:
+    """An entry and its hash changed alike, in every file that has them."""
+    batches = leaves_of([2, 3])
+    Run(tmp_path, batches).finish()
+    for size in (2, 5):
+        entries = tmp_path / "log" / "0" / f"tile/entries/000.p/{size}"
+        tile = tmp_path / "log" / "0" / f"tile/0/000.p/{size}"
+        forged = bytearray(entries.read_bytes())
+        forged[3] ^= 1
+        entries.write_bytes(forged)
+        tile.write_bytes(hash_leaf(bytes(forged[2:114])) + tile.read_bytes()[32:])
+    with pytest.raises(
+        LogDamaged, match=r"log .* at size 5: tile: not the root that was signed at size [25]"
+    ):
+        Run(tmp_path, batches)
+
+
+def test_a_start_finishes_what_a_crash_left_undone(tmp_path: Path) -> None:
+    """Partial forms of what is full, and files in the making."""
+    batches = published(tmp_path)
+    before = tree_of(tmp_path / "log")
+    folder = tmp_path / "log" / "0"
+    for stale in (folder / "tile" / "0" / "000.p", folder / "tile" / "entries" / "002.p", folder / ".new"):
+        stale.mkdir(exist_ok=True)
+        (stale / "7").write_bytes(b"left")
+    Run(tmp_path, batches)
+    assert tree_of(tmp_path / "log") == before
+
+
+def test_a_record_that_goes_on_behind_what_is_published_is_refused(tmp_path: Path) -> None:
+    batches = leaves_of(COUNTS)
+    run = Run(tmp_path, batches)
+    run.step(4)
+    run.settle()
+    with run.store.transaction():
+        run.store._db.execute("DELETE FROM checkpoint")
+    run.store.close()
+    shutil.rmtree(tmp_path / "log")
+    with pytest.raises(LogDamaged, match="0 leaves are published, the relayer's record goes on behind 263"):
+        Run(tmp_path, batches)
 
 
 def test_a_checkpoint_file_that_is_gone_is_made_from_the_record(tmp_path: Path) -> None:

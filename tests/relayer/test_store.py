@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.common.errors import StoreError, StoreFull
+from engine.common.errors import LogSplit, StoreError, StoreFull
 from relayer.core.graph import Node
 from relayer.core.lifecycle import State
-from relayer.store import Intent, Signature, Store, StoreLock
+from relayer.store import Intent, Signature, Signed, Store, StoreLock
 
 NODE = Node(1, 0)
 SIGNED = Signature("sig", NODE, b"wire", 150)
@@ -176,3 +176,21 @@ def test_no_room_is_told_from_other_errors_and_records_nothing(store: Store) -> 
         for chunk in range(200):
             store.plan(Node(1, chunk), bytes(1000))
     assert store.counts() == {}
+
+
+CHECKPOINTS = [Signed(k, k // 3, 10 * k, bytes([k] * 32), b"note %d" % k) for k in range(1, 6)]
+
+
+def test_checkpoints_are_recorded_once_and_bind(store: Store) -> None:
+    for rows in (CHECKPOINTS[:3], CHECKPOINTS):
+        with store.transaction():
+            store.add_checkpoints(rows)
+    assert list(store.checkpoints()) == CHECKPOINTS
+    assert list(store.checkpoints(1)) == CHECKPOINTS[2:]
+    known = CHECKPOINTS[1]
+    for change in ({"shard": 1}, {"size": 21}, {"root": bytes(32)}):
+        with pytest.raises(LogSplit, match="batch 2: the journal now gives another log"), store.transaction():
+            store.add_checkpoints([CHECKPOINTS[0]._replace(batch=9), known._replace(**change)])
+    with store.transaction():
+        store.add_checkpoints([known._replace(note=b"signed again")])
+    assert list(store.checkpoints()) == CHECKPOINTS

@@ -135,6 +135,21 @@ def test_a_record_that_lies(copy: Path, reason: str, batch: int, change: Callabl
     assert any(reason in told for told in found(copy)), found(copy)
 
 
+def test_tiles_that_no_checkpoint_s_root_comes_from_are_looked_at(tmp_path: Path) -> None:
+    """The root of 66,000 leaves comes from tiles 2/000, 1/001 and 0/257."""
+    run = Run(tmp_path / "relayer", leaves_of([66_000]))
+    run.finish()
+    run.store.close()
+    assert published_differences(tmp_path / "relayer", ORIGIN, [], 1) == []
+    for name in ("tile/1/000", "tile/0/000", "tile/entries/256"):
+        path = tmp_path / "relayer" / "log" / "0" / name
+        data = path.read_bytes()
+        path.write_bytes(data[:40] + bytes([data[40] ^ 1]) + data[41:])
+        (told,) = published_differences(tmp_path / "relayer", ORIGIN, [], 1)
+        assert name.replace("entries/256", "0/256") in told
+        path.write_bytes(data)
+
+
 def test_a_folder_that_shows_another_view(copy: Path) -> None:
     (copy / "log" / "1" / "checkpoint").write_bytes(signed(1, 601, ROOT))
     assert found(copy)[0].startswith(f"split view: log {ORIGIN}/1 signed two roots at size 601 (the folder)")
