@@ -253,6 +253,13 @@ class ProofInvalid(GodarkError):
     exit_code = 5
 
 
+class ProofFileInvalid(GodarkError):
+    """A proof file is not in the form it must have. Names the member and the rule."""
+
+    code = "proof_file_invalid"
+    exit_code = 5
+
+
 class CheckpointInvalid(GodarkError):
     """A checkpoint is not in the form it must have. Names the line or field and the rule."""
 
