@@ -23,6 +23,7 @@ import binascii
 import json
 import re
 import struct
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, NoReturn
 
 from solders.pubkey import Pubkey
@@ -78,7 +79,8 @@ class OnChain(NamedTuple):
     slot: int
 
 
-class ProofFile(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ProofFile:
     """A proof file's content. index: from 0; checkpoint: the signed note; key: the verifier key's text."""
 
     leaf: FillLeaf
@@ -102,7 +104,7 @@ def leaf_of(data: bytes) -> FillLeaf:
     *head, spare, seq, time_ns, trade_id, price, size, maker, taker = _LEAF.unpack(data)
     if spare:
         _fail("leaf", "bytes that must be zero are not")
-    leaf = FillLeaf(*head, seq, time_ns, trade_id, price, size, maker, taker)
+    leaf = FillLeaf._make((*head, seq, time_ns, trade_id, price, size, maker, taker))
     _check_kind(leaf)
     return leaf
 

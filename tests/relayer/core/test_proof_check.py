@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -55,18 +56,18 @@ def test_every_single_bit_change_of_what_is_proven_is_rejected(index: int, size:
     changes = 0
     for data in flipped(leaf_bytes(file.leaf)):
         with pytest.raises(REFUSED):
-            check(file._replace(leaf=leaf_of(data)))
+            check(replace(file, leaf=leaf_of(data)))
         changes += 1
     for k, value in enumerate(file.proof):
         for data in flipped(value):
-            assert reason(file._replace(proof=(*file.proof[:k], data, *file.proof[k + 1 :]))) == "root"
+            assert reason(replace(file, proof=(*file.proof[:k], data, *file.proof[k + 1 :]))) == "root"
             changes += 1
     for bit in range(64):
-        assert reason(file._replace(index=file.index ^ 1 << bit)) in ("index", "proof_length", "root")
+        assert reason(replace(file, index=file.index ^ 1 << bit)) in ("index", "proof_length", "root")
         changes += 1
     for data in flipped(file.checkpoint):
         with pytest.raises((NoteInvalid, CheckpointInvalid)):
-            check(file._replace(checkpoint=data))
+            check(replace(file, checkpoint=data))
         changes += 1
     assert changes > 112 * 8 + 64 + 32 * 8 * len(file.proof)
 
@@ -93,19 +94,19 @@ def test_sizes_and_roots_that_were_not_signed_prove_nothing() -> None:
             body = encode_text(Checkpoint(ORIGIN, size, root))
             forged = file.checkpoint.replace(file.checkpoint.partition(b"\n\n")[0] + b"\n", body)
             with pytest.raises(NoteInvalid):
-                check(file._replace(checkpoint=forged))
+                check(replace(file, checkpoint=forged))
 
 
 def test_a_proof_of_another_place_or_size_is_rejected() -> None:
     file = proof_file(LEAVES, 5)
     for index in range(13):
         if index != 5:
-            assert reason(file._replace(index=index)) in ("root", "proof_length")
-            assert reason(file._replace(leaf=leaf_of(LEAVES[index].tobytes()))) == "root"
-    assert reason(file._replace(proof=file.proof[:-1])) == "proof_length"
-    assert reason(file._replace(proof=(*file.proof, bytes(32)))) == "proof_length"
-    assert reason(file._replace(proof=(file.proof[1], file.proof[0], *file.proof[2:]))) == "root"
-    assert reason(file._replace(index=13)) == "index"
+            assert reason(replace(file, index=index)) in ("root", "proof_length")
+            assert reason(replace(file, leaf=leaf_of(LEAVES[index].tobytes()))) == "root"
+    assert reason(replace(file, proof=file.proof[:-1])) == "proof_length"
+    assert reason(replace(file, proof=(*file.proof, bytes(32)))) == "proof_length"
+    assert reason(replace(file, proof=(file.proof[1], file.proof[0], *file.proof[2:]))) == "root"
+    assert reason(replace(file, index=13)) == "index"
 
 
 def test_who_signed_is_whom_the_caller_believes() -> None:
@@ -115,7 +116,7 @@ def test_who_signed_is_whom_the_caller_believes() -> None:
     with pytest.raises(NoteInvalid, match="no signature by"):
         check(file, key=stranger)
     # A forger signs a log of their own and says that this is the key: only a key from elsewhere tells.
-    forged = file._replace(checkpoint=signed(log_of(LEAVES), 13, STRANGER), key=stranger)
+    forged = replace(file, checkpoint=signed(log_of(LEAVES), 13, STRANGER), key=stranger)
     assert not check(forged).key_is_given
     with pytest.raises(NoteInvalid):
         check(forged, key=KEY)
@@ -154,12 +155,12 @@ def test_a_split_view_is_told_by_name() -> None:
 def test_signatures_of_others_do_not_stand_in_the_way() -> None:
     file = proof_file(LEAVES, 5)
     witness = base64.b64encode(bytes(76)).decode()
-    assert check(file._replace(checkpoint=file.checkpoint + f"— witness.test {witness}\n".encode()))
+    assert check(replace(file, checkpoint=file.checkpoint + f"— witness.test {witness}\n".encode()))
 
 
 def test_refusals_are_one_line() -> None:
     file = proof_file(LEAVES, 5)
     with pytest.raises(GodarkError) as caught:
-        check(file._replace(index=4))
+        check(replace(file, index=4))
     assert "\n" not in caught.value.line()
     assert caught.value.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -62,12 +63,12 @@ def test_a_leaf_is_the_bytes_that_the_log_hashes(leaf: FillLeaf) -> None:
         assert found == value, name
     assert row["spare"] == 0
     assert leaf_of(leaf_bytes(leaf)) == leaf
-    assert decode(encode(FILE._replace(leaf=leaf))).leaf == leaf
+    assert decode(encode(replace(FILE, leaf=leaf))).leaf == leaf
 
 
 def test_a_file_reads_back_with_and_without_a_place_on_chain() -> None:
     for chain in (None, CHAIN, OnChain("a node", 1, (), 0)):
-        file = FILE._replace(chain=chain)
+        file = replace(FILE, chain=chain)
         assert decode(encode(file)) == file
 
 
