@@ -74,7 +74,10 @@ TABLE = (
     Entry(
         "verify", "engine.app.verify:command", "Recompute everything from the journal and the chain; compare."
     ),
-    Entry("prove", "engine.app.prove:command", "Print and check the inclusion proof of one fill."),
+    Entry("prove", "engine.app.prove:command", "Write the file that proves one fill to whoever has it."),
+    Entry(
+        "verify-proof", "engine.app.verify_proof:command", "Check a proof file, with nothing but the file."
+    ),
     Entry(
         "margin",
         "engine.app.margin:command",
