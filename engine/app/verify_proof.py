@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.common.errors import ChecksFailed, InputFileError
+from engine.common.errors import ChecksFailed, InputFileError, UsageError
 from relayer.core.proof_check import Proven, check
 from relayer.core.proof_file import FILE_LIMIT_BYTES, FillLeaf, decode
 
@@ -53,12 +53,14 @@ def command(
     data = _read(file)
     held = _read(checkpoint) if checkpoint is not None else None
     proven = check(decode(data), key=key, checkpoint=held)
+    if payer is not None and rpc_url is None:
+        raise UsageError("--payer is looked for on the chain: say with --rpc which node to ask")
     committed = _ask(rpc_url, payer, proven) if rpc_url is not None else None
     if as_json:
         click.echo(json.dumps(as_object(proven, committed)))
         return
-    for line in lines_of(proven, committed):
-        click.echo(line)
+    for line in lines_of(proven, committed, payer_is_given=payer is not None):
+        click.echo(plain(line))
 
 
 def _read(path: Path) -> bytes:
@@ -113,7 +115,12 @@ def as_object(proven: Proven, committed: Committed | None) -> dict[str, object]:
     }
 
 
-def lines_of(proven: Proven, committed: Committed | None) -> list[str]:
+def plain(line: str) -> str:
+    """A line that does nothing to a terminal: names come from a file that anybody may have written."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+
+
+def lines_of(proven: Proven, committed: Committed | None, *, payer_is_given: bool = False) -> list[str]:
     """The result for people: each step, then what is proven, then what is not."""
     file, checkpoint = proven.file, proven.checkpoint
     rows = [
@@ -128,7 +135,8 @@ def lines_of(proven: Proven, committed: Committed | None) -> list[str]:
     lines = [f"{name:<11} {text}" for name, text in rows]
     lines += ["", "proven      " + _claim(proven, committed)]
     lines += [
-        f"{'not proven' if k == 0 else '':<11} {text}" for k, text in enumerate(not_proven(proven, committed))
+        f"{'not proven' if k == 0 else '':<11} {text}"
+        for k, text in enumerate(not_proven(proven, committed, payer_is_given))
     ]
     return lines
 
@@ -190,7 +198,7 @@ def _chain(proven: Proven, committed: Committed | None) -> str:
     return f"not asked (--rpc URL asks); the file says {where}"
 
 
-def not_proven(proven: Proven, committed: Committed | None) -> list[str]:
+def not_proven(proven: Proven, committed: Committed | None, payer_is_given: bool) -> list[str]:
     """What a reader may not conclude."""
     lines = []
     if not proven.key_is_given:
@@ -199,4 +207,6 @@ def not_proven(proven: Proven, committed: Committed | None) -> list[str]:
         )
     if committed is None:
         lines.append("that the batch is on chain: nobody was asked")
+    elif not payer_is_given:
+        lines.append(f"that {committed.payer} settles for the exchange: give the key that does with --payer")
     return [*lines, *NOT_PROVEN]
