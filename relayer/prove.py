@@ -82,11 +82,10 @@ class Fills:
             for row in np.flatnonzero(rows["trade_id"] == trade_id):
                 yield self._place(k, row, rows)
 
-    def last(self, source: int) -> int:
-        """The highest number of a source in the newest file that has one; 0: none there."""
-        if not self.bundles:
-            return 0
-        return int(_of(self.rows(self.bundles - 1), source).max(initial=0))
+    def ends(self, source: int) -> list[int]:
+        """The first and the last number of a source in the first and the last file, as far as they have one."""
+        found = [_of(self.rows(bundle), source) for bundle in sorted({0, self.bundles - 1}) if self.bundles]
+        return [int(numbers[k]) for numbers in found if len(numbers) for k in (0, -1)]
 
     def _place(self, bundle: int, row: np.int64, rows: NDArray[np.void]) -> Place:
         leaf = rows[row]
@@ -101,16 +100,17 @@ def _of(rows: NDArray[np.void], source: int) -> NDArray[np.int64]:
 
 def find_fill(directory: Path, seq: int, source: int = int(Source.MATCHING)) -> Place:
     """The fill with this number. directory: that of the shards. UsageError: nothing published has it."""
-    highest = 0
+    ends: list[int] = []
     for shard in reversed(_shards(directory)):
         fills = Fills(directory, shard)
         place = fills.find(source, seq)
         if place is not None:
             return place
-        highest = max(highest, fills.last(source))
+        ends += fills.ends(source)
+    known = f"published are some from {min(ends)} to {max(ends)}" if ends else "none of it is"
     raise UsageError(
-        f"no fill {seq} of {_name(source)} is published; the newest published one is {highest}"
-        " (a fill is published when its batch closes; one that was refused, never)"
+        f"no fill with number {seq} of {_name(source)} is published; {known} (its other frames have numbers too; a"
+        " fill is published when its batch closes, a refused one never)"
     )
 
 

@@ -79,6 +79,11 @@ TABLE = (
         "verify-proof", "engine.app.verify_proof:command", "Check a proof file, with nothing but the file."
     ),
     Entry(
+        "mirror",
+        "engine.app.mirror:command",
+        "Keep the log once more in pymerkle's trees; compare the roots.",
+    ),
+    Entry(
         "margin",
         "engine.app.margin:command",
         "One account under each venue's rules; or what books would liquidate.",

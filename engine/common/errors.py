@@ -288,6 +288,13 @@ class LogSplit(GodarkError):
     exit_code = 71
 
 
+class MirrorDiffers(GodarkError):
+    """pymerkle's root over the mirrored leaves is not the signed one. Names log, size and both roots."""
+
+    code = "mirror_differs"
+    exit_code = 71
+
+
 class PayloadInvalid(GodarkError):
     """A memo read back from the chain is not one of ours."""
 

@@ -73,7 +73,7 @@ def test_what_leads_to_the_file_can_be_chosen(run: Run, tmp_path: Path, data_dir
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["431"], "newest published one"),
+        (["431"], "published are some from 1 to 430"),
         (["x"], "not a valid integer"),
         (["30", "--trade-id"], "name it by its number, one of 3 of the matching engine, 3 of source 8"),
         (["31", "--trade-id"], "no fill with trade id 31"),
