@@ -47,14 +47,18 @@ class Record:
         return SignedBatch(int(row[0]), bytes(row[1])) if row else None
 
     def commit_of(self, batch: int) -> CommitRecord:
-        """The transactions that were signed to commit a batch; none where they are not known any more."""
+        """The transactions that were signed to commit a batch; none where none was yet."""
         state = self._one("SELECT state, slot FROM intent WHERE batch=? AND chunk=?", (batch, COMMIT))
         rows = self._all(
             "SELECT signature FROM signature WHERE batch=? AND chunk=? ORDER BY last_valid_height, signature",
             (batch, COMMIT),
         )
-        final = state is not None and state[0] == State.FINALIZED
-        return CommitRecord(tuple(str(row[0]) for row in rows), int(state[1]) if state and final else 0)
+        if rows:
+            slot = int(state[1]) if state is not None and state[0] == State.FINALIZED else 0
+            return CommitRecord(tuple(str(row[0]) for row in rows), slot)
+        # Looked at last: a relayer that forgets a batch meanwhile has put this down in the same moment.
+        kept = self._all("SELECT signature, slot FROM committed WHERE batch=? ORDER BY signature", (batch,))
+        return CommitRecord(tuple(str(row[0]) for row in kept), int(kept[0][1]) if kept else 0)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -29,6 +29,10 @@ async def read_commit(
     The chain counts leaves over all shards, a checkpoint within its own. ChecksFailed: none of them is finalized, or
     it commits to another batch, size or root, or more than one landed. RpcError: the node cannot be asked.
     """
+    if not chain.signatures:
+        raise ChecksFailed(
+            f"the file names no transaction: batch {chain.batch} was not sent when it was written"
+        )
     landed = await rpc.transactions(list(chain.signatures), "finalized")
     found = [(name, t) for name, t in zip(chain.signatures, landed, strict=True) if t and t.err is None]
     if not found:

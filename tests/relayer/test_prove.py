@@ -10,12 +10,14 @@ import pytest
 from engine.common.errors import LogDamaged, LogSplit, NoteInvalid, StoreError, UsageError
 from relayer.core import note
 from relayer.core.checkpoint import Checkpoint, decode_text, encode_text
+from relayer.core.graph import Node
 from relayer.core.leaf import LEAF
 from relayer.core.proof_check import check
 from relayer.core.proof_file import OnChain, leaf_bytes
 from relayer.core.tiles import ENTRIES, tile_at
 from relayer.prove import Fills, Place, find_fill, find_trade, key_of, proof_of
 from relayer.record import CommitRecord, Record
+from relayer.store import Store
 from tests.relayer.core.fills import COMMIT, SIGNER, STRANGER
 from tests.relayer.published_fills import ORIGIN, SHARD_LEAVES, fills, publish, settle
 
@@ -187,6 +189,26 @@ def test_what_is_no_log_and_no_record_is_named(tmp_path: Path) -> None:
             path.write_bytes(data)
         with pytest.raises(StoreError, match=name):
             Record(path).commit_of(1)
+
+
+def test_what_committed_a_batch_is_known_when_the_rest_of_it_was_forgotten(tmp_path: Path) -> None:
+    log = publish(tmp_path, [fills(5), fills(5, 6), fills(5, 11)])
+    settle(tmp_path, 1, [COMMIT], 44)
+    settle(tmp_path, 2, [COMMIT[:-1] + "t", COMMIT[:-1] + "u"], 45)
+    store = Store(tmp_path / "relayer" / "store.sqlite")
+    signed = store.total_signatures()
+    with store.transaction():
+        store.prune_batches(2)
+    assert (store.total_signatures(), store.pruned().signatures) == (signed, 3)
+    assert not store.signatures(Node(1))
+    store.close()
+    record = Record(tmp_path / "relayer" / "store.sqlite")
+    assert record.commit_of(1) == CommitRecord((COMMIT,), 44)
+    assert record.commit_of(2) == CommitRecord((COMMIT[:-1] + "t", COMMIT[:-1] + "u"), 45)
+    assert record.commit_of(3) == CommitRecord((), 0)
+    file = proof_of(log, find_fill(log, 7), key_of(log, 0), record, "a node")
+    assert file.chain == OnChain("a node", 2, (COMMIT[:-1] + "t", COMMIT[:-1] + "u"), 45)
+    record.close()
 
 
 def test_the_record_is_read_while_it_is_written_and_not_changed(data_dir: Path, log: Path) -> None:

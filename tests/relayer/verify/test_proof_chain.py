@@ -66,6 +66,11 @@ def test_what_did_not_land_once_proves_nothing() -> None:
     assert "2 times" in refused((commit(), None), (commit(), None))
 
 
+def test_a_batch_that_was_not_sent_is_not_asked_for() -> None:
+    with pytest.raises(ChecksFailed, match="batch 3 was not sent"):
+        asyncio.run(read_commit(Node(), CHAIN._replace(signatures=()), CHECKPOINT))  # type: ignore[arg-type]
+
+
 def test_another_root_size_batch_or_memo_is_named() -> None:
     other = bytes(32)
     assert other.hex() in refused((commit(root=other), None), None)
