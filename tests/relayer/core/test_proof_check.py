@@ -107,6 +107,9 @@ def test_a_proof_of_another_place_or_size_is_rejected() -> None:
     assert reason(replace(file, proof=(*file.proof, bytes(32)))) == "proof_length"
     assert reason(replace(file, proof=(file.proof[1], file.proof[0], *file.proof[2:]))) == "root"
     assert reason(replace(file, index=13)) == "index"
+    assert reason(replace(proof_file(LEAVES, 0), index=16)) == "index"
+    # The path of the last leaf is short, and is where that of number 3 begins: only its length tells them apart.
+    assert reason(replace(proof_file(LEAVES, 12), index=3)) == "proof_length"
 
 
 def test_who_signed_is_whom_the_caller_believes() -> None:

@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from engine.common.errors import GodarkError
 from relayer.core import note
 from relayer.core.proof_check import check
-from relayer.core.proof_file import decode, encode
-from tests.relayer.core.fills import KEY, ORIGIN, STRANGER, leaves_of, log_of, proof_file, signed
+from relayer.core.proof_file import ProofFile, decode, encode
+from tests.relayer.core.fills import KEY, ORIGIN, SIGNER, STRANGER, leaves_of, log_of, proof_file, signed
 
 PAGE = Path(__file__).resolve().parents[3] / "relayer" / "verify" / "proof.html"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser")
@@ -96,9 +96,13 @@ def test_every_shape_of_log_is_proven(page: Page) -> None:
 
 def test_what_is_wrong_is_named_at_its_step(page: Page) -> None:
     other = replace(FILE, leaf=FILE.leaf._replace(price=FILE.leaf.price ^ 1))
+    # The path of the last leaf is short, and is where that of number 3 begins; 16 goes right all the way, as 0 does.
+    elsewhere, beyond = replace(proof_file(LEAVES, 12), index=3), replace(proof_file(LEAVES, 0), index=16)
     wrong = {
         "Path": [
             other,
+            elsewhere,
+            beyond,
             replace(FILE, index=4),
             replace(FILE, index=13),
             replace(FILE, proof=FILE.proof[:-1]),
@@ -149,6 +153,13 @@ def test_page_and_command_judge_alike(page: Page) -> None:
     ):
         assert before in data
         changed.append(data.replace(before, after))
+    changed += [data.replace(one.encode(), respelled(one).encode()) for one in base64_texts()]
+    changed.append(encode(with_key_id(FILE, bytes.fromhex("deadbeef"))))
+    body = FILE.checkpoint.partition(b"\n\n")[0] + b"\n"
+    foreign = replace(
+        FILE, checkpoint=note.sign(body, "other", SIGNER), key=note.verifier_key("other", SIGNER)
+    )
+    changed.append(encode(foreign))
     page.evaluate("window.quiet = { fill() {}, async step(name, work) { return (await work())[0]; } }")
     found = page.evaluate(
         """files => Promise.all(files.map(async file => {
@@ -161,6 +172,28 @@ def test_page_and_command_judge_alike(page: Page) -> None:
     assert found == [judged(one) for one in changed]
     assert True in found
     assert found.count(False) > 300
+
+
+def base64_texts() -> list[str]:
+    """A hash of the proof, the root, the signature: each has bits to spare in its last character."""
+    _, _, root, _, signature, _ = FILE.checkpoint.decode().split("\n")
+    return [base64.b64encode(FILE.proof[0]).decode(), root, signature.rpartition(" ")[2]]
+
+
+def respelled(text: str) -> str:
+    """Other base64 of the same bytes."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    changed = text[:-2] + alphabet[alphabet.index(text[-2]) ^ 1] + "="
+    assert base64.b64decode(changed) == base64.b64decode(text)
+    return changed
+
+
+def with_key_id(file: ProofFile, key_id: bytes) -> ProofFile:
+    """The file with another key id, in the key and in the signature alike."""
+    body, _, line = file.checkpoint.decode().rpartition(" ")
+    signature = base64.b64encode(key_id + base64.b64decode(line)[4:]).decode()
+    name, _, public = file.key.split("+", 2)
+    return replace(file, checkpoint=f"{body} {signature}\n".encode(), key=f"{name}+{key_id.hex()}+{public}")
 
 
 def judged(data: bytes) -> bool:
@@ -184,11 +217,13 @@ def test_what_is_known_from_elsewhere_is_held_against_the_file(page: Page) -> No
     ):
         page.fill("#key", key)
         assert verdict(page) == wanted
+    page.fill("#held", signed(log, 12).decode())
+    assert verdict(page) == "Not proven"
+    assert "your checkpoint is at 12 leaves" in page.inner_text("#verdict")
     for held, wanted in (
         (signed(log, 13).decode(), "Proven"),
         (signed(log, 13).decode().partition("\n\n")[0], "Proven"),
         (signed(log, 13).decode().replace("\n", "\r\n"), "Proven"),
-        (signed(log, 12).decode(), "Not proven"),
         ("nonsense", "Not proven"),
         (signed(other, 13).decode(), "Not proven"),
     ):
@@ -221,17 +256,17 @@ def test_a_page_without_web_crypto_says_how_to_open_it(page: Page) -> None:
 
 
 def test_a_dropped_file_is_checked(page: Page) -> None:
-    page.evaluate(
+    prevented = page.evaluate(
         """data => {
             const dropped = new DataTransfer();
             dropped.items.add(new File([data], "proof.json"));
             const drop = { dataTransfer: dropped, bubbles: true, cancelable: true };
-            document.body.dispatchEvent(new DragEvent("drop", drop));
+            return !document.body.dispatchEvent(new DragEvent("drop", drop));
         }""",
         encode(FILE).decode(),
     )
     page.wait_for_selector("#verdict.good")
-    assert page.url == PAGE.as_uri(), "the browser does not open the file in the page's place"
+    assert prevented, "else the browser opens the file in the page's place"
 
 
 def test_the_keyboard_reaches_everything(page: Page) -> None:
