@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.common.errors import ChecksFailed, InputFileError, UsageError
+from engine.common.errors import ChecksFailed, GodarkError, InputFileError, UsageError
 from relayer.core.proof_check import Proven, check
 from relayer.core.proof_file import FILE_LIMIT_BYTES, FillLeaf, decode
 
@@ -52,7 +52,11 @@ def command(
 ) -> None:
     data = _read(file)
     held = _read(checkpoint) if checkpoint is not None else None
-    proven = check(decode(data), key=key, checkpoint=held)
+    try:
+        proven = check(decode(data), key=key, checkpoint=held)
+    except GodarkError as error:
+        error.message = plain(error.message)
+        raise
     if payer is not None and rpc_url is None:
         raise UsageError("--payer is looked for on the chain: say with --rpc which node to ask")
     committed = _ask(rpc_url, payer, proven) if rpc_url is not None else None

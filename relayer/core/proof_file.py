@@ -179,12 +179,12 @@ def _parse(data: bytes) -> object:
         _fail("the file", f"not UTF-8 at byte {fault.start}")
     try:
         document: object = json.loads(text)
+        respelled = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     except json.JSONDecodeError as fault:
         _fail("the file", f"not JSON: {fault.msg} in line {fault.lineno}, column {fault.colno}")
     except (ValueError, RecursionError):
         _fail("the file", "not JSON of a proof")
-    dense = _BLANKS.sub(lambda found: found[1] or "", text)
-    if json.dumps(document, ensure_ascii=False, separators=(",", ":")) != dense:
+    if respelled != _BLANKS.sub(lambda found: found[1] or "", text):
         _fail("the file", "a value is spelled in another way than proof files do, or a name occurs twice")
     return document
 

@@ -15,6 +15,7 @@ from engine.app import verify_proof
 from engine.app.cli import ROOT, execute
 from engine.common.errors import ChecksFailed
 from relayer.core import note
+from relayer.core.checkpoint import Checkpoint, encode_text
 from relayer.core.proof_file import encode
 from relayer.verify.proof_chain import Committed
 from tests.relayer.core.fills import (
@@ -150,7 +151,14 @@ def test_the_chain_is_asked_only_where_it_is_named(run: Run, monkeypatch: pytest
     assert "not by somebody" in err
 
 
-def test_nothing_in_a_file_reaches_the_terminal_as_a_command() -> None:
+def test_nothing_in_a_file_reaches_the_terminal_as_a_command(run: Run) -> None:
+    name = "log\x9b2J"
+    body = encode_text(Checkpoint(ORIGIN, 13, log_of(LEAVES).root()))
+    file = replace(FILE, checkpoint=note.sign(body, name, SIGNER), key=note.verifier_key(name, SIGNER))
+    status, _, err = run(encode(file))
+    assert status == 5
+    assert "\\u009b2J" in err
+    assert "\x9b" not in err
     assert verify_proof.plain("a\x9b2Jb\u202ec d") == "a\\u009b2Jb\\u202ec d"
 
 

@@ -171,6 +171,7 @@ def test_a_hash_has_one_base64() -> None:
         b"\xff\xfe",
         b"[" * 100_000,
         b'{"a":' * 20_000,
+        *(b"[" * depth + b"]" * depth for depth in (500, 900, 950, 980, 5000)),
         b"\xef\xbb\xbf" + DATA,
         DATA + b"x",
         DATA[:-3],
