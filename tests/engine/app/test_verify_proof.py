@@ -55,6 +55,9 @@ def test_a_good_proof_is_told_with_what_it_does_not_prove(run: Run) -> None:
     leaf = FILE.leaf
     for value in (leaf.seq, leaf.trade_id, leaf.price, abs(leaf.size), leaf.market, KEY):
         assert str(value) in out
+    assert f"{leaf.seq} of the matching engine" in out
+    assert f"the taker {'buys' if leaf.size > 0 else 'sells'}" in out
+    assert "the file says batch 3 on devnet, slot 1,234" in out
     proven, _, not_proven = out.partition("\nnot proven")
     assert "number 5 is this fill" in proven
     assert "Whoever holds the key above" in proven
@@ -70,6 +73,16 @@ def test_what_is_known_from_elsewhere_makes_it_worth_more(run: Run, tmp_path: Pa
     assert "The holder of your key" in out
     assert "the same as yours" in out
     assert "whose key" not in out
+
+
+def test_another_source_and_side_and_no_place_on_chain_are_told(run: Run) -> None:
+    rows = LEAVES.copy()
+    rows[5, 2] = 8
+    rows[5, 40:48] = 255  # size -1
+    _, out, _ = run(encode(proof_file(rows, 5, chain=None)))
+    assert f"{FILE.leaf.seq} of source 8" in out
+    assert "size 1 in its units; the taker sells" in out
+    assert "the file names no transaction" in out
 
 
 def test_the_result_for_machines(run: Run) -> None:
@@ -111,6 +124,10 @@ def test_a_file_that_is_not_there_is_named(run: Run, tmp_path: Path) -> None:
     assert (status, err.count("\n")) == (2, 1)
     assert str(tmp_path / "none") in err
     assert "no such file" in err
+    (tmp_path / "long").write_bytes(FILE.checkpoint + b"\n" * 300_000)
+    status, _, err = run(encode(FILE), "--checkpoint", str(tmp_path / "long"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert "no proof, no checkpoint" in err
 
 
 def test_another_key_and_a_split_view_are_refused(run: Run, tmp_path: Path) -> None:
@@ -143,6 +160,7 @@ def test_the_chain_is_asked_only_where_it_is_named(run: Run, monkeypatch: pytest
     status, out, _ = run(encode(FILE), "--rpc", "http://127.0.0.1:9")
     assert status == 0
     assert "finalized in slot 77" in out
+    assert f"committed on chain in slot 77, signed by {committed.payer}" in out
     assert f"that {committed.payer} settles for the exchange" in out
     status, out, _ = run(encode(FILE), "--rpc", "http://127.0.0.1:9", "--payer", committed.payer)
     assert "settles for the exchange" not in out

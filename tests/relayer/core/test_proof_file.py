@@ -150,6 +150,19 @@ def test_members_out_of_their_bounds_are_named() -> None:
     assert refused(lambda document: document["chain"].update(signatures=["abc"])) == "chain.signatures"
 
 
+def test_what_is_as_long_as_it_may_be_is_read() -> None:
+    assert decode(DATA + b" " * (FILE_LIMIT_BYTES - len(DATA))) == FILE
+    with pytest.raises(ProofFileInvalid, match="longer than"):
+        decode(DATA + b" " * (FILE_LIMIT_BYTES - len(DATA) + 1))
+    for chain in (CHAIN._replace(rpc="n" * 255), CHAIN._replace(signatures=CHAIN.signatures * 100)):
+        assert decode(encode(replace(FILE, chain=chain))).chain == chain
+    assert refused(lambda document: document["chain"].update(rpc="n" * 256)) == "chain.rpc"
+    many = {"signatures": list(CHAIN.signatures * 101)}
+    assert refused(lambda document: document["chain"].update(many)) == "chain.signatures"
+    long = replace(FILE, proof=(bytes(32),) * 64)
+    assert decode(encode(long)) == long
+
+
 def test_a_hash_has_one_base64() -> None:
     text = json.loads(DATA)["proof"][0]
     for other in (text[:-1], text + "=", text[:-2] + "=" + text[-1], text.replace("=", ""), "", text[:-5]):
