@@ -76,6 +76,8 @@ def test_it_holds_every_leaf_and_agrees_at_every_checkpoint(
     tmp_path: Path, published: Publishing, mirror: Mirror
 ) -> None:
     assert catch_up(mirror) == {}
+    (published.log / "0").mkdir(parents=True, exist_ok=True)
+    assert catch_up(mirror) == {}, "a shard without a checkpoint says nothing yet"
     for counts, sizes in (([1], {0: 1}), ([299, 0], {0: 300}), ([700, 200], {0: 1000, 1: 200})):
         published.grow(*counts)
         assert catch_up(mirror) == sizes
