@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from engine.common.errors import LogSplit, StoreError, StoreFull
 from engine.journal.reader import Cursor
-from relayer.core.graph import Node
+from relayer.core.graph import COMMIT, Node
 from relayer.core.lifecycle import State
 
 _SCHEMA = """
@@ -58,6 +58,12 @@ CREATE TABLE IF NOT EXISTS checkpoint (
     note BLOB NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS checkpoint_of ON checkpoint (shard, batch);
+CREATE TABLE IF NOT EXISTS committed (
+    batch INTEGER NOT NULL,
+    signature TEXT NOT NULL,
+    slot INTEGER NOT NULL,
+    PRIMARY KEY (batch, signature)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS touched (
     account INTEGER NOT NULL,
     market INTEGER NOT NULL,
@@ -303,9 +309,17 @@ class Store:
         return Pruned(*row) if row else Pruned()
 
     def prune_batches(self, batch: int) -> None:
-        """Forget intents and signatures of the batches up to this one, all final; see `relayer.retention`."""
+        """Forget intents and signatures of the batches up to this one, all final; see `relayer.retention`.
+
+        What was signed to commit a batch is kept for good, a row a batch: proofs say where it is on chain.
+        """
         before = self.pruned()
         intents, slot = self.final_upto(batch)
+        self._db.execute(
+            "INSERT INTO committed SELECT batch, signature, slot FROM intent JOIN signature USING (batch, chunk)"
+            " WHERE batch<=? AND chunk=?",
+            (batch, COMMIT),
+        )
         self._db.execute("DELETE FROM signature WHERE batch<=?", (batch,))
         signatures = before.signatures + self._changed()
         self._db.execute("DELETE FROM intent WHERE batch<=?", (batch,))

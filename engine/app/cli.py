@@ -74,7 +74,15 @@ TABLE = (
     Entry(
         "verify", "engine.app.verify:command", "Recompute everything from the journal and the chain; compare."
     ),
-    Entry("prove", "engine.app.prove:command", "Print and check the inclusion proof of one fill."),
+    Entry("prove", "engine.app.prove:command", "Write the file that proves one fill to whoever has it."),
+    Entry(
+        "verify-proof", "engine.app.verify_proof:command", "Check a proof file, with nothing but the file."
+    ),
+    Entry(
+        "mirror",
+        "engine.app.mirror:command",
+        "Keep the log once more in pymerkle's trees; compare the roots.",
+    ),
     Entry(
         "margin",
         "engine.app.margin:command",

@@ -26,8 +26,9 @@ from relayer.signer.keyfile import KeyfileSigner
 AIRDROP_LAMPORTS = 1_000 * 10**9
 _ENOUGH_LAMPORTS = 100 * 10**9
 _READY_S = 120.0
-_SPARE = ("risk", "standby")
-"""Without these the engine goes on settling: nobody is liquidated, or nobody takes over, until they are back."""
+_SPARE = ("risk", "standby", "mirror")
+"""Without these the engine goes on settling: nobody is liquidated, nobody takes over, or no one audits the log, until
+they are back."""
 _LOG_TAIL_BYTES = 8192
 _ERROR_PREFIX = "godark: "
 
@@ -67,6 +68,8 @@ class Group:
         if self.settings.standby.enabled:
             await self._start("standby")
             self.supervisor.inherit("engine", "standby")
+        if self.settings.relayer.mirror is not None:
+            await self._start("mirror")
         self.payer = str(relayer.result()["payer"])
 
     async def _start(self, name: str) -> ReadyInfo:

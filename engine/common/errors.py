@@ -253,6 +253,13 @@ class ProofInvalid(GodarkError):
     exit_code = 5
 
 
+class ProofFileInvalid(GodarkError):
+    """A proof file is not in the form it must have. Names the member and the rule."""
+
+    code = "proof_file_invalid"
+    exit_code = 5
+
+
 class CheckpointInvalid(GodarkError):
     """A checkpoint is not in the form it must have. Names the line or field and the rule."""
 
@@ -278,6 +285,13 @@ class LogSplit(GodarkError):
     """Two signed checkpoints of one log contradict each other: of one size with two roots, or not consistent."""
 
     code = "log_split"
+    exit_code = 71
+
+
+class MirrorDiffers(GodarkError):
+    """pymerkle's root over the mirrored leaves is not the signed one. Names log, size and both roots."""
+
+    code = "mirror_differs"
     exit_code = 71
 
 

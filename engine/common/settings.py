@@ -135,6 +135,8 @@ class RelayerSettings(_Section):
     sha256: by which form of the kernels leaves are hashed; auto takes the fastest that the CPU has.
     log_keyfile: the key that signs the log's checkpoints, made on the first start. log_origin: the log's name in
     them, best the address it is served at, without scheme; a shard of it is named origin/number.
+    mirror: a directory for the log once more, in pymerkle's SQLite trees (`godark mirror`); none by default.
+    mirror_ms: pause between two looks at what is published.
     """
 
     rpc_urls: TextList = Field(default=(), repr=False)
@@ -147,6 +149,8 @@ class RelayerSettings(_Section):
     inflight_max: int = Field(default=1024, ge=1, le=65536)
     rows_per_chunk: int = Field(default=6, ge=1, le=6)
     sha256: Literal["auto", "avx512", "extension", "portable"] = "auto"
+    mirror: LocalPath | None = None
+    mirror_ms: int = Field(default=1000, ge=10, le=3_600_000)
 
     @field_validator("rpc_urls")
     @classmethod

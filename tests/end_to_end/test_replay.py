@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 from collections.abc import Iterator
@@ -114,16 +115,43 @@ def test_what_was_kept_can_be_verified_once_more(kept: tuple[Room, Path, Result]
     alone = made.run("verify", "--data-dir", "kept", "--payer", payer, "--json")
     assert (alone.status, alone.out) == (2, "")
     assert alone.err == "godark: no node to ask: give --rpc, or set relayer.rpc_urls\n"
+    with _chain_of(made) as url:
+        again = made.run("verify", "--data-dir", "kept", "--payer", payer, "--rpc", url, "--json")
+        report = again.report()
+        assert (again.status, report["ok"], report["root"]) == (0, True, first.report()["root"])
+        stranger = made.run("verify", "--data-dir", "kept", "--payer", "1" * 32, "--rpc", url, "--json")
+        assert stranger.status == 5
+        assert stranger.err.startswith("godark: these checks are false: chain_count")
+
+
+def test_a_fill_of_what_was_kept_is_proven_down_to_the_chain(kept: tuple[Room, Path, Result]) -> None:
+    made, _, first = kept
+    payer = _payer(made.path / "kept" / "relayer" / "key.json")
+    rows = (1, first.report()["booked"])
+    for row in rows:
+        assert made.run("prove", row, "--trade-id", "--data-dir", "kept", "--out", f"{row}.json").status == 0
+    with _chain_of(made) as url:
+        asked = ("--rpc", url, "--payer", payer, "--json")
+        for row in rows:
+            proven = made.run("verify-proof", f"{row}.json", *asked).report()
+            assert (proven["ok"], proven["index"], proven["committed"]["payer"]) == (
+                True,
+                str(row - 1),
+                payer,
+            )
+            assert int(proven["committed"]["slot"]) > 0
+        assert (proven["root"], proven["size"]) == (first.report()["root"], str(first.report()["log_size"]))
+        stranger = made.run("verify-proof", "1.json", "--rpc", url, "--payer", "1" * 32)
+        assert (stranger.status, stranger.err.count("\n")) == (5, 1)
+
+
+@contextlib.contextmanager
+def _chain_of(made: Room) -> Iterator[str]:
+    """The address of a new node on the chain of what was kept."""
     devnet = made.start("devnet", "--data-dir", "kept", "--set", "devnet.slot_ms=0")
     port = int((made.path / "kept" / "devnet" / "port").read_text())
-    url = f"http://127.0.0.1:{port}"
     devnet.until(lambda: _answers(port))
-    again = made.run("verify", "--data-dir", "kept", "--payer", payer, "--rpc", url, "--json")
-    report = again.report()
-    assert (again.status, report["ok"], report["root"]) == (0, True, first.report()["root"])
-    stranger = made.run("verify", "--data-dir", "kept", "--payer", "1" * 32, "--rpc", url, "--json")
-    assert stranger.status == 5
-    assert stranger.err.startswith("godark: these checks are false: chain_count")
+    yield f"http://127.0.0.1:{port}"
     devnet.process.terminate()
     assert devnet.wait(5).status == 0
 

@@ -13,8 +13,10 @@ import pytest
 
 from engine.app.cli import ROOT
 from engine.app.group import Group, places
+from engine.common.errors import StoreError
 from engine.common.settings import Settings
 from engine.journal.head import HeadPage
+from relayer.verify.mirror import Mirror
 from tests.patience import within
 
 SECRET = "a-token-of-somebody"
@@ -81,6 +83,26 @@ def test_with_a_standby_the_group_outlives_its_engine_and_ends_as_fast(tmp_path:
             group.communicate(timeout=20)
         assert group.returncode == 0 and not Path(f"/proc/{heir}").exists()
         assert head.get("epoch") == 2, "ending it is not a reason to take over"
+    finally:
+        if group.poll() is None:
+            group.kill()
+            group.wait()
+
+
+@pytest.mark.end_to_end
+def test_an_audit_mirror_runs_and_ends_with_the_group(tmp_path: Path) -> None:
+    group = _run(tmp_path, "--set", f"relayer.mirror={tmp_path / 'mirror'}")
+    try:
+        assert group.stdout is not None
+        while not group.stdout.readline().startswith("running"):
+            assert group.poll() is None
+        with pytest.raises(StoreError, match="another process keeps this mirror"):
+            Mirror(tmp_path / "mirror", tmp_path / "data")
+        with within(2):
+            group.send_signal(signal.SIGINT)
+            group.communicate(timeout=20)
+        assert group.returncode == 0
+        Mirror(tmp_path / "mirror", tmp_path / "data").close()
     finally:
         if group.poll() is None:
             group.kill()
