@@ -26,7 +26,16 @@ from kernels.sha256 import (
     padding_of,
     tail_bytes,
 )
-from kernels.sha256_rounds import INITIAL, ROUND, blocks_of
+from kernels.sha256_rounds import (
+    BLOCK_BYTES,
+    INITIAL,
+    MASK,
+    ROUND,
+    blocks_of,
+    rotated,
+    small_sigma0,
+    small_sigma1,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [path for path in HashPath if has_path(path)]
@@ -59,6 +68,42 @@ def test_the_constants_are_those_of_the_standard() -> None:
 @pytest.mark.parametrize("width, blocks", [(0, 1), (54, 1), (55, 2), (112, 2), (118, 2), (119, 3)])
 def test_a_record_up_to_118_bytes_takes_two_blocks(width: int, blocks: int) -> None:
     assert blocks_of(width) == blocks
+
+
+def plain_sha256(first: bytes, data: bytes, behind: int) -> bytes:
+    """The standard in plain integers, with the constants, shifts and padding that the forms share.
+
+    behind: what stands in memory behind the data, in every byte.
+    """
+    table = padding_of(len(data)).astype(object).reshape(-1, 2, 16)
+    raw = first + data + bytes([behind]) * (BLOCK_BYTES * len(table) - 1 - len(data))
+    state = list(INITIAL)
+    for block, (keep, put) in enumerate(table):
+        begin = BLOCK_BYTES * block
+        words = [int.from_bytes(raw[begin + 4 * k : begin + 4 * k + 4], "big") for k in range(16)]
+        words = [word & keep[k] | put[k] for k, word in enumerate(words)]
+        for t in range(16, 64):
+            more = words[t - 16] + small_sigma0(words[t - 15]) + words[t - 7] + small_sigma1(words[t - 2])
+            words.append(more & MASK)
+        a, b, c, d, e, f, g, h = state
+        for t in range(64):
+            turned = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)
+            one = h + turned + (e & f ^ ~e & g) + ROUND[t] + words[t]
+            two = (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + (a & b ^ a & c ^ b & c)
+            a, b, c, d, e, f, g, h = (one + two) & MASK, a, b, c, (d + one) & MASK, e, f, g
+        state = [(x + y) & MASK for x, y in zip(state, (a, b, c, d, e, f, g, h), strict=True)]
+    return b"".join(word.to_bytes(4, "big") for word in state)
+
+
+@pytest.mark.parametrize("width", [0, 3, 52, 53, 54, 55, 56, 63, 64, 112, 117, 118, 119, 300])
+def test_what_the_forms_share_makes_sha_256_in_plain_integers(width: int) -> None:
+    """Compiled and not: constants and shifts, and padding that keeps the data and nothing behind it."""
+    data = random_leaves(1, width, seed=width).tobytes()
+    for first in (b"\x00", b"\x01"):
+        for behind in (0x00, 0xFF):
+            assert plain_sha256(first, data, behind) == hashlib.sha256(first + data).digest()
+    table = padding_of(width)
+    assert (table.dtype, table.shape) == (np.uint32, (32 * blocks_of(width),))
 
 
 @pytest.mark.parametrize("path", PATHS)
