@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kernels import sha256
 from kernels.jit import JIT_DISABLED
 from kernels.merkle import append_hashes
 from kernels.sha256 import (
@@ -23,7 +25,11 @@ from kernels.sha256 import (
     best_path,
     has_path,
     hash_leaves,
+    hash_nodes,
+    leaves_of_path,
+    nodes_of_path,
     padding_of,
+    path_named,
     tail_bytes,
 )
 from kernels.sha256_rounds import (
@@ -31,6 +37,7 @@ from kernels.sha256_rounds import (
     INITIAL,
     MASK,
     ROUND,
+    ROWS,
     blocks_of,
     rotated,
     small_sigma0,
@@ -149,6 +156,73 @@ def test_nodes_hash_as_hashlib_says(path: HashPath, count: int) -> None:
 def test_the_best_form_is_one_this_cpu_has() -> None:
     assert has_path(best_path())
     assert has_path(HashPath.PORTABLE)
+
+
+@pytest.mark.parametrize(
+    "features, best",
+    [
+        ([], HashPath.PORTABLE),
+        (["sha"], HashPath.PORTABLE),
+        (["sse4.1"], HashPath.PORTABLE),
+        (["sha", "sse4.1"], HashPath.EXTENSION),
+        (["avx512f"], HashPath.AVX512),
+        (["sha", "sse4.1", "avx512f"], HashPath.AVX512),
+    ],
+)
+def test_a_form_is_there_if_the_cpu_has_all_it_needs(
+    features: list[str], best: HashPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sha256, "has_cpu_feature", features.__contains__)
+    assert best_path() is path_named("auto") is best
+    for path in HashPath:
+        assert has_path(path) == (path <= best and (path is not HashPath.EXTENSION or "sha" in features))
+        assert path_named(path.name.lower()) is path, "a wish is a wish"
+    with pytest.raises(KeyError):
+        path_named("fastest")
+
+
+@pytest.mark.parametrize("there", [(), (HashPath.EXTENSION,), (HashPath.AVX512,), tuple(HashPath)])
+def test_a_form_that_is_there_is_the_one_that_runs(
+    there: tuple[HashPath, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    for kind in ("nodes", "leaves"):
+        for path in HashPath:
+            note = f"{kind} {path.name}"
+            monkeypatch.setattr(
+                sha256, f"_{kind}_{path.name.lower()}", lambda *_, note=note: ran.append(note)
+            )
+    monkeypatch.setattr(sha256, "_HAS_AVX512", HashPath.AVX512 in there)
+    monkeypatch.setattr(sha256, "_HAS_EXTENSION", HashPath.EXTENSION in there)
+    bytes_, words, pad = np.zeros(0, np.uint8), np.zeros(0, np.int64), padding_of(0)
+    for path in HashPath:
+        plain_of(nodes_of_path)(words, 0, words, 0, int(path))
+        plain_of(leaves_of_path)(bytes_, 0, 0, pad, words, 0, int(path))
+        runs = path if path in there else HashPath.PORTABLE
+        assert ran == [f"nodes {runs.name}", f"leaves {runs.name}"]
+        ran.clear()
+
+
+def plain_of(kernel: Callable[..., int]) -> Callable[..., int]:
+    """The kernel as it stands in the text."""
+    return getattr(kernel, "py_func", kernel)
+
+
+@pytest.mark.parametrize("width", [0, 1, 54, 55, 112, 118, 119, 300])
+def test_a_tail_holds_sixteen_leaves_and_the_last_one_s_blocks(width: int) -> None:
+    assert tail_bytes(width) >= 15 * width + BLOCK_BYTES * blocks_of(width)
+    assert tail_bytes(width) >= ROWS * width
+
+
+@pytest.mark.skipif(not JIT_DISABLED, reason="compiled code does not say that it reads past an array's end")
+@pytest.mark.parametrize("count", [0, 1, 7, 15, 16, 17, 32, 47])
+def test_nothing_is_read_past_the_pairs(count: int) -> None:
+    source = random_leaves(2 * count, HASH_BYTES).reshape(-1).view(np.int64)
+    target, scratch = np.zeros(count * HASH_WORDS, np.int64), np.zeros(SCRATCH_WORDS, np.int64)
+    hash_nodes(source, 0, count, target, 0, scratch, int(HashPath.PORTABLE))
+    pairs = source.tobytes()
+    expected = [hashlib.sha256(b"\x01" + pairs[64 * k : 64 * k + 64]).digest() for k in range(count)]
+    assert target.tobytes() == b"".join(expected)
 
 
 # Run by a fresh interpreter with fewer CPU features: forms that are gone are the portable one, to the byte.
