@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kernels import sha256
 from kernels.jit import JIT_DISABLED
 from kernels.merkle import append_hashes
 from kernels.sha256 import (
@@ -23,10 +25,24 @@ from kernels.sha256 import (
     best_path,
     has_path,
     hash_leaves,
+    hash_nodes,
+    leaves_of_path,
+    nodes_of_path,
     padding_of,
+    path_named,
     tail_bytes,
 )
-from kernels.sha256_rounds import INITIAL, ROUND, blocks_of
+from kernels.sha256_rounds import (
+    BLOCK_BYTES,
+    INITIAL,
+    MASK,
+    ROUND,
+    ROWS,
+    blocks_of,
+    rotated,
+    small_sigma0,
+    small_sigma1,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = [path for path in HashPath if has_path(path)]
@@ -59,6 +75,42 @@ def test_the_constants_are_those_of_the_standard() -> None:
 @pytest.mark.parametrize("width, blocks", [(0, 1), (54, 1), (55, 2), (112, 2), (118, 2), (119, 3)])
 def test_a_record_up_to_118_bytes_takes_two_blocks(width: int, blocks: int) -> None:
     assert blocks_of(width) == blocks
+
+
+def plain_sha256(first: bytes, data: bytes, behind: int) -> bytes:
+    """The standard in plain integers, with the constants, shifts and padding that the forms share.
+
+    behind: what stands in memory behind the data, in every byte.
+    """
+    table = padding_of(len(data)).astype(object).reshape(-1, 2, 16)
+    raw = first + data + bytes([behind]) * (BLOCK_BYTES * len(table) - 1 - len(data))
+    state = list(INITIAL)
+    for block, (keep, put) in enumerate(table):
+        begin = BLOCK_BYTES * block
+        words = [int.from_bytes(raw[begin + 4 * k : begin + 4 * k + 4], "big") for k in range(16)]
+        words = [word & keep[k] | put[k] for k, word in enumerate(words)]
+        for t in range(16, 64):
+            more = words[t - 16] + small_sigma0(words[t - 15]) + words[t - 7] + small_sigma1(words[t - 2])
+            words.append(more & MASK)
+        a, b, c, d, e, f, g, h = state
+        for t in range(64):
+            turned = rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)
+            one = h + turned + (e & f ^ ~e & g) + ROUND[t] + words[t]
+            two = (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) + (a & b ^ a & c ^ b & c)
+            a, b, c, d, e, f, g, h = (one + two) & MASK, a, b, c, (d + one) & MASK, e, f, g
+        state = [(x + y) & MASK for x, y in zip(state, (a, b, c, d, e, f, g, h), strict=True)]
+    return b"".join(word.to_bytes(4, "big") for word in state)
+
+
+@pytest.mark.parametrize("width", [0, 3, 52, 53, 54, 55, 56, 63, 64, 112, 117, 118, 119, 300])
+def test_what_the_forms_share_makes_sha_256_in_plain_integers(width: int) -> None:
+    """Compiled and not: constants and shifts, and padding that keeps the data and nothing behind it."""
+    data = random_leaves(1, width, seed=width).tobytes()
+    for first in (b"\x00", b"\x01"):
+        for behind in (0x00, 0xFF):
+            assert plain_sha256(first, data, behind) == hashlib.sha256(first + data).digest()
+    table = padding_of(width)
+    assert (table.dtype, table.shape) == (np.uint32, (32 * blocks_of(width),))
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -104,6 +156,73 @@ def test_nodes_hash_as_hashlib_says(path: HashPath, count: int) -> None:
 def test_the_best_form_is_one_this_cpu_has() -> None:
     assert has_path(best_path())
     assert has_path(HashPath.PORTABLE)
+
+
+@pytest.mark.parametrize(
+    "features, best",
+    [
+        ([], HashPath.PORTABLE),
+        (["sha"], HashPath.PORTABLE),
+        (["sse4.1"], HashPath.PORTABLE),
+        (["sha", "sse4.1"], HashPath.EXTENSION),
+        (["avx512f"], HashPath.AVX512),
+        (["sha", "sse4.1", "avx512f"], HashPath.AVX512),
+    ],
+)
+def test_a_form_is_there_if_the_cpu_has_all_it_needs(
+    features: list[str], best: HashPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sha256, "has_cpu_feature", features.__contains__)
+    assert best_path() is path_named("auto") is best
+    for path in HashPath:
+        assert has_path(path) == (path <= best and (path is not HashPath.EXTENSION or "sha" in features))
+        assert path_named(path.name.lower()) is path, "a wish is a wish"
+    with pytest.raises(KeyError):
+        path_named("fastest")
+
+
+@pytest.mark.parametrize("there", [(), (HashPath.EXTENSION,), (HashPath.AVX512,), tuple(HashPath)])
+def test_a_form_that_is_there_is_the_one_that_runs(
+    there: tuple[HashPath, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    for kind in ("nodes", "leaves"):
+        for path in HashPath:
+            note = f"{kind} {path.name}"
+            monkeypatch.setattr(
+                sha256, f"_{kind}_{path.name.lower()}", lambda *_, note=note: ran.append(note)
+            )
+    monkeypatch.setattr(sha256, "_HAS_AVX512", HashPath.AVX512 in there)
+    monkeypatch.setattr(sha256, "_HAS_EXTENSION", HashPath.EXTENSION in there)
+    bytes_, words, pad = np.zeros(0, np.uint8), np.zeros(0, np.int64), padding_of(0)
+    for path in HashPath:
+        plain_of(nodes_of_path)(words, 0, words, 0, int(path))
+        plain_of(leaves_of_path)(bytes_, 0, 0, pad, words, 0, int(path))
+        runs = path if path in there else HashPath.PORTABLE
+        assert ran == [f"nodes {runs.name}", f"leaves {runs.name}"]
+        ran.clear()
+
+
+def plain_of(kernel: Callable[..., int]) -> Callable[..., int]:
+    """The kernel as it stands in the text."""
+    return getattr(kernel, "py_func", kernel)
+
+
+@pytest.mark.parametrize("width", [0, 1, 54, 55, 112, 118, 119, 300])
+def test_a_tail_holds_sixteen_leaves_and_the_last_one_s_blocks(width: int) -> None:
+    assert tail_bytes(width) >= 15 * width + BLOCK_BYTES * blocks_of(width)
+    assert tail_bytes(width) >= ROWS * width
+
+
+@pytest.mark.skipif(not JIT_DISABLED, reason="compiled code does not say that it reads past an array's end")
+@pytest.mark.parametrize("count", [0, 1, 7, 15, 16, 17, 32, 47])
+def test_nothing_is_read_past_the_pairs(count: int) -> None:
+    source = random_leaves(2 * count, HASH_BYTES).reshape(-1).view(np.int64)
+    target, scratch = np.zeros(count * HASH_WORDS, np.int64), np.zeros(SCRATCH_WORDS, np.int64)
+    hash_nodes(source, 0, count, target, 0, scratch, int(HashPath.PORTABLE))
+    pairs = source.tobytes()
+    expected = [hashlib.sha256(b"\x01" + pairs[64 * k : 64 * k + 64]).digest() for k in range(count)]
+    assert target.tobytes() == b"".join(expected)
 
 
 # Run by a fresh interpreter with fewer CPU features: forms that are gone are the portable one, to the byte.
