@@ -205,7 +205,7 @@ def node_rates(count: int) -> Iterator[Budget]:
         words, scratch = np.zeros(2 * count * HASH_WORDS, np.int64), np.zeros(SCRATCH_WORDS, np.int64)
         words[: count * HASH_WORDS] = hashes.reshape(-1).view(np.int64)
         whole = partial(append_hashes, words, count, 0, count, scratch, int(path))
-        rate = NODE_BLOCKS * (count - 1) / best_of(whole, 20)
+        rate = NODE_BLOCKS * (count - 1) / best_of(whole, 200)
         right = words.tobytes() == expected
         goal = {best_path(): "≥ 3", HashPath.PORTABLE: "≥ 2"}.get(path, "≥ 1")
         yield Budget(
