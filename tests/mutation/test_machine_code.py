@@ -204,3 +204,4 @@ def test_what_is_planted_is_noticed(planted: Planted, copy: Path) -> None:
     status, said = compared(copy)
     path.write_text(text)
     assert status == 1 and "FAILED" in said, said
+    assert "numba.core.errors" not in said, "what does not compile says nothing of the comparison"
