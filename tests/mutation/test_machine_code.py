@@ -1,7 +1,7 @@
 """The text that emits SHA-256 for LLVM, made wrong: tests/kernels/test_sha256.py, compiled anew, must notice.
 
 `python -m tests.mutation` runs without the JIT and never comes there. Every change is compiled in a copy of the
-project, which takes a quarter of a minute; those of a form that this CPU has not are skipped.
+project, which takes some seconds; those of a form that this CPU has not are skipped.
 """
 
 from __future__ import annotations
