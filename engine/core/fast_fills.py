@@ -82,7 +82,7 @@ def look_up(books: Books, fill: Record, scratch: Scratch, i: int) -> None:
     """Find the slots of frame `i` if it is a fill, whose accounts' lines are there by now."""
     if wide(fill["template"]) != _FILL:
         return
-    k, m = at(2 * i % RING), wide(fill["market"])
+    k, m = at(2 * i) & at(RING - 1), wide(fill["market"])
     scratch.slots[k] = slot_ahead(books, wide(fill["maker"]), m)
     scratch.slots[k + at(1)] = slot_ahead(books, wide(fill["taker"]), m)
 
@@ -240,7 +240,7 @@ def book_plain(books: Books, fill: Record, scratch: Scratch, i: int, row: int, n
     """
     if is_plain_frame(books, fill) == 0:
         return 0
-    k = at(2 * i % RING)
+    k = at(2 * i) & at(RING - 1)
     slot0, slot1 = scratch.slots[k], scratch.slots[k + at(1)]
     if min(slot0, slot1) < 0:
         return 0
