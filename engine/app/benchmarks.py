@@ -14,7 +14,7 @@ from bench.harness import Budget, machine_load
 from engine.app.cli import ROOT
 from engine.common.errors import ChecksFailed, UsageError
 from engine.common.logs import configure
-from engine.common.settings import LogSettings
+from engine.common.sections import LogSettings
 
 _NOT_AREAS = frozenset({"__init__", "harness"})
 _WITH_TIGERBEETLE = "engine"

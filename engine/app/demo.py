@@ -29,7 +29,8 @@ from engine.app.watch import Watcher, load_kernels
 from engine.common import logs
 from engine.common.errors import ChecksFailed, GodarkError, SettingsError, UsageError
 from engine.common.logs import get_logger
-from engine.common.settings import SOCKET_PATH_BYTES_MAX, Settings, load_with_origins
+from engine.common.sections import SOCKET_PATH_BYTES_MAX
+from engine.common.settings import Settings, load_with_origins
 from engine.gateway.client import EngineClient
 from engine.venue.simulator import MARKETS_MAX, Simulator
 

@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 from engine.common.errors import NO_ROOM
-from engine.common.settings import LogSettings
+from engine.common.sections import LogSettings
 
 REDACTED = "[redacted]"
 TEXT_CHARS_MAX = 2048

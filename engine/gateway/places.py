@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from engine.common.errors import SettingsError
-from engine.common.settings import EngineSettings
+from engine.common.sections import EngineSettings
 from engine.gateway.ring import EngineEnd
 
 BACKLOG = 100

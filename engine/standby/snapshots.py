@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engine.common.errors import JournalError, JournalFull, SnapshotUnusable
 from engine.common.logs import get_logger
-from engine.common.settings import StandbySettings
+from engine.common.sections import StandbySettings
 from engine.core.apply import Machine
 from engine.journal.reader import Cursor
 from engine.journal.retention import holds, keep_from, pinned, unlink_segments, unlink_snapshots

@@ -13,7 +13,7 @@ import pytest
 from solders.keypair import Keypair
 
 from engine.common.logs import REDACTED, StderrLogger, configure, get_logger, redact
-from engine.common.settings import LogSettings
+from engine.common.sections import LogSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -117,7 +117,7 @@ def test_a_full_pipe_loses_lines_and_does_not_wait() -> None:
 
 def test_stdout_stays_clean_in_a_process_of_its_own() -> None:
     code = (
-        "from engine.common.logs import *; from engine.common.settings import LogSettings\n"
+        "from engine.common.logs import *; from engine.common.sections import LogSettings\n"
         "configure(LogSettings(), 'engine'); get_logger().warning('hello')"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}

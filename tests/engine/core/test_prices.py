@@ -15,68 +15,17 @@ from kernels.layouts import (
     MARKET_HALTED,
     MARKET_REDUCE_ONLY,
     PRICE_MAX,
-    SLOT_MID,
     STATUS_HELD,
     STATUS_NONE,
     STATUS_OK,
     STATUS_PRIMARY,
     STATUS_TWO,
 )
-from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, Script, genesis, genesis_rows
+from tests.engine.core.builders import HOUR_NS, PRICE, SECOND_NS, genesis
+from tests.engine.core.exchange import Exchange, three
 from tests.engine.core.twins import Twins
 
 CLOSED = MARKET_HALTED | MARKET_REDUCE_ONLY
-
-
-class Exchange:
-    """The exchange of `genesis`, second by second: frames go to machine and model as they are made."""
-
-    def __init__(self, *rules: Row) -> None:
-        self.script = genesis()
-        if rules:
-            self.script.params(list(rules), change=2)
-        self._sent = 0
-        self.twins = Twins()
-        self.send()
-
-    def send(self) -> None:
-        """Apply what was scripted since."""
-        self.twins.apply_all(self.script.frames[self._sent :])
-        self._sent = len(self.script.frames)
-        self.same_reasons()
-
-    def same_reasons(self) -> None:
-        """What each provider is told is the same in model and books."""
-        for m, reasons in self.twins.model.ledger.reasons.items():
-            heard = self.twins.machine.books.reasons[m * 16 : m * 16 + 13].tolist()
-            assert heard == [reasons.get(k, oracle.NO_WEIGHT) for k in range(13)]
-
-    def second(
-        self, prices: dict[int, int] | None = None, *, market: int = 0, conf: int = 0, wait: int = 1
-    ) -> None:
-        """Providers say `prices`, then so many seconds pass in one tick."""
-        self.script.now_ns += (wait - 1) * SECOND_NS
-        for k, price in (prices or {}).items():
-            self.script.observe(price, market=market, feed=k, conf=conf, expo=(0, -9, 9)[market])
-        self.script.now_ns -= (wait - 1) * SECOND_NS
-        self.script.tick(self.script.now_ns + wait * SECOND_NS)
-        self.send()
-
-    def status(self, market: int = 0) -> int:
-        return int(self.twins.market(market)["status"])
-
-    def state(self, market: int = 0) -> int:
-        return int(self.twins.market(market)["state"])
-
-    def number(self, name: str, market: int = 0) -> int:
-        return int(self.twins.market(market)[name])
-
-    def reasons(self, market: int = 0) -> list[int]:
-        return self.twins.machine.books.reasons[market * 16 : market * 16 + 3].tolist()
-
-
-def three(price: int) -> dict[int, int]:
-    return {0: price, 1: price, 2: price}
 
 
 # The incidents of facts, Oracles: each stopped by the rule that the table names.
@@ -394,67 +343,3 @@ def test_a_long_walk_reaches_every_status_and_state() -> None:
         STATUS_NONE, STATUS_OK, STATUS_TWO, STATUS_PRIMARY, STATUS_HELD,
     }  # fmt: skip
     assert {state for _, state in reached} >= {0, MARKET_REDUCE_ONLY, CLOSED}
-
-
-@pytest.mark.parametrize("kind", [ObservationKind.ORACLE, ObservationKind.MID])
-@pytest.mark.parametrize(
-    ("ahead_ns", "refusal"),
-    [
-        (SECOND_NS + 1, Refusal.NONE),
-        (HOUR_NS, Refusal.NONE),
-        (HOUR_NS + 1, Refusal.OBSERVATION_AHEAD),
-        (2**63 - 1 - 10_000 * HOUR_NS, Refusal.OBSERVATION_AHEAD),
-    ],
-)
-def test_an_observation_from_the_future_holds_no_later_one_back(
-    ahead_ns: int, refusal: Refusal, kind: ObservationKind
-) -> None:
-    """Past an hour it is refused by name, and below it gives way to whatever comes, whenever that was published."""
-    exchange = Exchange()
-    script, now_ns = exchange.script, exchange.script.now_ns
-    for price, publish_ns, wanted in (
-        (PRICE + 1, now_ns, Refusal.NONE),
-        (PRICE + 9, now_ns + ahead_ns, refusal),
-        (PRICE + 2, now_ns + SECOND_NS, Refusal.NONE),
-        (PRICE + 3, now_ns + SECOND_NS - 1, Refusal.OBSERVATION_OLD),
-    ):
-        script.observe(price, kind=kind, publish_ns=publish_ns)
-        assert exchange.twins.apply(script.frames[-1]).refusal == wanted
-    slot = 0 if kind is ObservationKind.ORACLE else SLOT_MID
-    assert exchange.twins.machine.books.feeds[slot]["price"] == PRICE + 2
-    assert not exchange.state(), "no refused observation freezes a market"
-
-
-def test_one_that_is_ahead_by_less_than_an_hour_does_not_count_yet_and_says_why() -> None:
-    exchange = Exchange()
-    exchange.script.observe(PRICE + 9, publish_ns=exchange.script.now_ns + 10 * SECOND_NS)
-    exchange.second({1: PRICE, 2: PRICE})
-    assert exchange.reasons() == [oracle.FROM_THE_FUTURE, oracle.PASSES, oracle.PASSES]
-    exchange.second(three(PRICE))
-    assert exchange.reasons() == [oracle.PASSES] * 3
-
-
-def test_before_the_first_tick_nothing_is_ahead() -> None:
-    """And nothing of then holds others back once the time is known."""
-    script = Script()
-    script.params(genesis_rows())
-    script.tick(HOUR_NS, TickKind.OPEN)
-    twins = Twins(script.frames)
-
-    def at(now_ns: int, price: int, publish_ns: int) -> int:
-        twins.machine.books.meta[0]["now_ns"] = twins.model.ledger.meta.now_ns = now_ns
-        script.observe(price, publish_ns=publish_ns)
-        return int(twins.apply(script.frames[-1]).refusal)
-
-    assert at(0, PRICE, 9 * HOUR_NS) == Refusal.NONE
-    assert at(0, PRICE, 8 * HOUR_NS) == Refusal.OBSERVATION_OLD
-    assert at(HOUR_NS, PRICE + 5, HOUR_NS) == Refusal.NONE
-    assert twins.machine.books.feeds[0]["price"] == PRICE + 5
-
-
-def test_what_waits_is_told_by_the_markets_own_skew() -> None:
-    exchange = Exchange(oracle_rule(0, "skew_ns", 5 * SECOND_NS))
-    exchange.second()
-    for ahead_s, refusal in ((5, Refusal.NONE), (4, Refusal.OBSERVATION_OLD), (6, 0), (4, 0)):
-        exchange.script.observe(PRICE, publish_ns=exchange.script.now_ns + ahead_s * SECOND_NS)
-        assert exchange.twins.apply(exchange.script.frames[-1]).refusal == refusal
