@@ -1,4 +1,4 @@
-/* Every error of our programs, once: C reads this as an enum, relayer/program/errors.py reads it as text.
+/* Every error of our programs, once: relayer/program/errors.py says the same, and a test compares.
  *
  * A number stays what it is for good. 0 is success; the chain reports the others as Custom(number).
  */

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from engine.common.errors import LinkError
@@ -136,7 +137,7 @@ def _check_operands(image: Image, one: Instruction) -> None:
 
 def _check_frame_addresses(image: Image, body: list[Instruction]) -> None:
     """An address of the frame is made by a move and a sum: clang never does otherwise."""
-    for before, one in zip(body, body[1:], strict=False):
+    for before, one in pairwise(body):
         if before.opcode != _MOVE or before.src != _FRAME_POINTER or one.dst != before.dst:
             continue
         if one.opcode == _ADD_IMMEDIATE and not -FRAME_BYTES <= one.imm <= 0:

@@ -95,10 +95,9 @@ def with_accounts(instruction: Instruction, metas: Iterable[AccountMeta]) -> Ins
     return Instruction(instruction.program_id, bytes(instruction.data), list(metas))
 
 
-def exchange_fields(data: bytes) -> tuple[bytes, int, int, bytes, int, int, bytes]:
+def exchange_fields(data: bytes) -> tuple[Any, ...]:
     """discriminator, version, bump, relayer, last batch, log size, root."""
-    fields = struct.unpack("<8sII32sQQ32s", data)
-    return fields
+    return struct.unpack("<8sII32sQQ32s", data)
 
 
 def commit_fields(data: bytes) -> tuple[Any, ...]:
