@@ -9,15 +9,14 @@
 #define LEAF_PREFIX 0x00
 #define NODE_PREFIX 0x01
 
-/* A node about to be hashed: the prefix stands right before two aligned hashes. */
+/* The hash reached so far, right behind the prefix of a node: as a left child it is hashed in one piece with it. */
 typedef struct {
     u8 unused[7];
     u8 prefix;
-    Key left;
-    Key right;
+    Key own;
 } MerkleNode;
 
-_Static_assert(sizeof(MerkleNode) == 72, "prefix and hashes lie side by side");
+_Static_assert(sizeof(MerkleNode) == 8 + HASH_BYTES, "prefix and hash lie side by side");
 
 /* What is claimed: `leaf` is number `index` (from 0) of the log of `size` leaves with this root.
  * proof: `count` hashes, bottom up, aligned to 8.
@@ -32,51 +31,48 @@ typedef struct {
     const Key *root;
 } Inclusion;
 
-/* Where a node's own hash goes: it is the right child, or the last node and so rises until it is one. */
-INLINE Key *own_side(MerkleNode *node, u64 at, u64 last) {
-    return (at & 1) != 0 || at == last ? &node->right : &node->left;
-}
-
-/* Check a claim. One hash per level, written straight to where the next level wants it.
+/* Check a claim: one hash per level, siblings read where they lie.
  *
- * Errors: INDEX_OUTSIDE, PROOF_LENGTH (one missing, one to spare), WRONG_ROOT.
+ * `apart` is where the paths of this leaf and of the last one differ. Until they meet, the bit of the place says
+ * which child a node is. From there on the node is the last of its level: it is a right child where the bit is
+ * set, and has no sibling where it is not. Errors: INDEX_OUTSIDE, PROOF_LENGTH (one missing, one to spare),
+ * WRONG_ROOT.
  */
 static __attribute__((noinline)) u64 merkle_check(const Inclusion *claim) {
     if (claim->index >= claim->size) {
         return INDEX_OUTSIDE;
     }
     u64 at = claim->index;
-    u64 last = claim->size - 1;
-    MerkleNode node;
-    node.prefix = NODE_PREFIX;
-    Key *own = own_side(&node, at, last);
+    u64 apart = at ^ (claim->size - 1);
+    const Key *sibling = claim->proof;
+    const Key *end = sibling + claim->count;
     const u8 leaf_prefix = LEAF_PREFIX;
     const Piece leaf[2] = {{&leaf_prefix, 1}, {claim->leaf, claim->leaf_bytes}};
-    sol_sha256(leaf, 2, (u8 *)own);
-    const Piece whole = {&node.prefix, 1 + 2 * HASH_BYTES};
-    const Key *end = claim->proof + claim->count;
-    for (const Key *sibling = claim->proof; sibling != end; sibling++) {
-        if (last == 0) {
+    MerkleNode node;
+    node.prefix = NODE_PREFIX;
+    Piece as_left[2] = {{&node.prefix, 1 + HASH_BYTES}, {sibling, HASH_BYTES}};
+    Piece as_right[3] = {{&node.prefix, 1}, {sibling, HASH_BYTES}, {&node.own, HASH_BYTES}};
+    sol_sha256(leaf, 2, (u8 *)&node.own);
+    for (; apart != 0 || at != 0; at >>= 1, apart >>= 1) {
+        if ((at & 1) == 0 && apart == 0) {
+            continue;
+        }
+        if (sibling == end) {
             return PROOF_LENGTH;
         }
-        if (own == &node.right) {
-            key_copy(&node.left, sibling);
-            while ((at & 1) == 0) {
-                at >>= 1;
-                last >>= 1;
-            }
+        if ((at & 1) == 0) {
+            as_left[1].start = sibling;
+            sol_sha256(as_left, 2, (u8 *)&node.own);
         } else {
-            key_copy(&node.right, sibling);
+            as_right[1].start = sibling;
+            sol_sha256(as_right, 3, (u8 *)&node.own);
         }
-        at >>= 1;
-        last >>= 1;
-        own = own_side(&node, at, last);
-        sol_sha256(&whole, 1, (u8 *)own);
+        sibling++;
     }
-    if (last != 0) {
+    if (sibling != end) {
         return PROOF_LENGTH;
     }
-    return key_equal(own, claim->root) ? OK : WRONG_ROOT;
+    return key_equal(&node.own, claim->root) ? OK : WRONG_ROOT;
 }
 
 #endif

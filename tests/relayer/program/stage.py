@@ -14,7 +14,8 @@ from solders.pubkey import Pubkey
 
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError
-from tests.relayer.program.chain import Chain, Checkpoint, Position
+from relayer.program.instructions import Checkpoint, Position
+from relayer.program.sandbox import Chain
 from tests.relayer.program.trees import hashes, root
 
 

@@ -14,7 +14,7 @@ from solders.system_program import ID as SYSTEM
 from relayer.core.rfc9162 import EMPTY_ROOT
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError as E
-from tests.relayer.program.chain import Checkpoint, Position, discriminator, program_data
+from relayer.program.instructions import Checkpoint, Position, discriminator, program_data
 from tests.relayer.program.stage import (
     Stage,
     both_feature_sets,

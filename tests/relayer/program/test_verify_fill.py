@@ -12,7 +12,7 @@ from solders.system_program import ID as SYSTEM
 
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError as E
-from tests.relayer.program.chain import Position, discriminator
+from relayer.program.instructions import Position, discriminator
 from tests.relayer.program.stage import Stage, both_feature_sets, with_account, with_accounts, with_data
 from tests.relayer.program.trees import hashes, leaf, proof
 

@@ -12,7 +12,7 @@ from solders.pubkey import Pubkey
 
 from relayer.program.linker import link
 from relayer.program.linker.layout import NULL_GUARD_BYTES, RODATA_START, TEXT_START
-from tests.relayer.program.chain import Chain
+from relayer.program.sandbox import Chain
 from tests.relayer.program.objects import needs_clang, object_of, program_of
 
 pytestmark = needs_clang
