@@ -19,12 +19,20 @@
 
 #define LAYOUT_VERSION 1
 #define LEAF_BYTES 112
+#define SHARD_LEAVES (1ULL << 26)
 
-/* Where the Merkle log stands. */
+/* Where the Merkle log stands. The log is cut into shards of SHARD_LEAVES, a tree of its own each: `size` counts
+ * over all of them (relayer/core/shards.py), `root` is that of the shard in which it ends.
+ */
 typedef struct {
     u64 size;
     Key root;
 } Checkpoint;
+
+/* The leaves of the shard in which a log of this size ends. */
+INLINE u64 leaves_of_shard(u64 size) {
+    return size == 0 ? 0 : ((size - 1) & (SHARD_LEAVES - 1)) + 1;
+}
 
 /* ["exchange"]: one per program. The checkpoint is that of the last batch, at first that of the empty log. */
 typedef struct {

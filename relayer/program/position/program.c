@@ -109,8 +109,9 @@ static __attribute__((noinline)) u64 commit_batch(const Input *input) {
     return OK;
 }
 
-/* Whether a leaf is in the log as a commit of ours left it. Open to anyone; size and root are the commit's.
+/* Whether a leaf is in the log as a commit of ours left it, in the shard it ended in. Open to anyone.
  *
+ * `index` counts in the shard; size and root are the commit's, never the caller's.
  * Accounts: commit.
  */
 static __attribute__((noinline)) u64 verify_fill(const Input *input) {
@@ -122,8 +123,8 @@ static __attribute__((noinline)) u64 verify_fill(const Input *input) {
     TRY(check_ours(input->account[0], input->program, COMMIT, sizeof(Commit), LAYOUT_VERSION));
     const Commit *commit = (const Commit *)input->account[0]->data;
     const u64 count = (input->data_bytes - sizeof(VerifyData)) / HASH_BYTES;
-    const Inclusion claim = {data->leaf,  LEAF_BYTES, data->index,      commit->log.size,
-                             data->proof, count,      &commit->log.root};
+    const u64 size = leaves_of_shard(commit->log.size);
+    const Inclusion claim = {data->leaf, LEAF_BYTES, data->index, size, data->proof, count, &commit->log.root};
     TRY(merkle_check(&claim));
     const VerifiedEvent event = {FILL_VERIFIED, commit->batch, data->index};
     event_log(&event, sizeof(event));

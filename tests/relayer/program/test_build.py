@@ -9,6 +9,7 @@ import struct
 import pytest
 
 from relayer.core.leaf import LEAF_BYTES
+from relayer.core.log import SHARD_LEAVES
 from relayer.core.rfc9162 import EMPTY_ROOT
 from relayer.program import build
 from relayer.program.build import DIGEST, HERE, PROGRAM, digest_line
@@ -88,6 +89,9 @@ def test_numbers_that_both_sides_know() -> None:
     found = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{16})ULL", words)]
     assert struct.pack("<4Q", *found) == EMPTY_ROOT
     assert re.findall(r"#define LEAF_BYTES (\d+)", ACCOUNTS) == [str(LEAF_BYTES)]
+    assert [1 << int(bits) for bits in re.findall(r"#define SHARD_LEAVES \(1ULL << (\d+)\)", ACCOUNTS)] == [
+        SHARD_LEAVES
+    ]
 
 
 def test_the_linker_knows_every_syscall_that_a_header_declares() -> None:

@@ -10,11 +10,12 @@ import pytest
 from solders.instruction import AccountMeta
 from solders.system_program import ID as SYSTEM
 
+from relayer.core.log import SHARD_LEAVES
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError as E
-from relayer.program.instructions import Position, discriminator
+from relayer.program.instructions import Checkpoint, Position, discriminator
 from tests.relayer.program.stage import Stage, both_feature_sets, with_account, with_accounts, with_data
-from tests.relayer.program.trees import hashes, leaf, proof
+from tests.relayer.program.trees import hashes, leaf, proof, root
 
 SIZE = 21
 
@@ -102,6 +103,23 @@ def test_an_empty_log_has_no_leaf() -> None:
     empty = stage.position.commit(stage.relayer.pubkey(), 1, stage.log, stage.log)
     assert stage.run(empty, stage.relayer) is None
     stage.refused(E.INDEX_OUTSIDE, stage.position.verify(1, 0, leaf(0), []))
+
+
+def test_a_log_that_goes_on_in_another_shard() -> None:
+    """Sizes count over all shards, places in one: what a commit's root is of, is the shard that its size ends in."""
+    stage = Stage().initialise().commit(5)
+    for size, leaves in ((SHARD_LEAVES + 3, 3), (SHARD_LEAVES + 8, 8), (2 * SHARD_LEAVES + 1, 1)):
+        log = Checkpoint(size, root(hashes(leaves)))
+        made = stage.position.commit(stage.relayer.pubkey(), stage.batch + 1, stage.log, log)
+        assert stage.run(made, stage.relayer) is None
+        stage.batch, stage.log = stage.batch + 1, log
+        for index in range(leaves):
+            claim = stage.position.verify(stage.batch, index, leaf(index), proof(hashes(leaves), index))
+            assert stage.run(claim) is None
+        stage.refused(E.INDEX_OUTSIDE, stage.position.verify(stage.batch, leaves, leaf(0), []))
+        beyond = stage.position.verify(stage.batch, SHARD_LEAVES, leaf(0), proof(hashes(leaves), 0))
+        stage.refused(E.INDEX_OUTSIDE, beyond)
+    assert stage.run(_claim(stage, 4, 5)) is None
 
 
 def test_other_lengths(stage: Stage) -> None:
