@@ -15,6 +15,7 @@ from relayer.core.rfc9162 import EMPTY_ROOT
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError as E
 from relayer.program.instructions import Checkpoint, Position, discriminator, program_data
+from relayer.program.sandbox import FEATURES
 from tests.relayer.program.stage import (
     Stage,
     both_feature_sets,
@@ -27,16 +28,16 @@ from tests.relayer.program.stage import (
 from tests.relayer.program.trees import hashes, root
 
 
-@pytest.fixture
-def fresh() -> Stage:
+@pytest.fixture(params=FEATURES)
+def fresh(request: pytest.FixtureRequest) -> Stage:
     """Deployed, nothing set up."""
-    return Stage()
+    return Stage(request.param)
 
 
-@pytest.fixture
-def stage() -> Stage:
+@pytest.fixture(params=FEATURES)
+def stage(request: pytest.FixtureRequest) -> Stage:
     """Set up, one batch of five fills committed."""
-    return Stage().initialise().commit(5)
+    return Stage(request.param).initialise().commit(5)
 
 
 def _events(logs: list[str]) -> list[bytes]:

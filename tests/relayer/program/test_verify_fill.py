@@ -14,16 +14,17 @@ from relayer.core.log import SHARD_LEAVES
 from relayer.program.build import PROGRAM
 from relayer.program.errors import ProgramError as E
 from relayer.program.instructions import Checkpoint, Position, discriminator
+from relayer.program.sandbox import FEATURES
 from tests.relayer.program.stage import Stage, both_feature_sets, with_account, with_accounts, with_data
 from tests.relayer.program.trees import hashes, leaf, proof, root
 
 SIZE = 21
 
 
-@pytest.fixture(scope="module")
-def stage() -> Stage:
+@pytest.fixture(scope="module", params=FEATURES)
+def stage(request: pytest.FixtureRequest) -> Stage:
     """A log of 5, then 21 leaves. What verifies changes nothing, so one stage is enough."""
-    return Stage().initialise().commit(5).commit(SIZE)
+    return Stage(request.param).initialise().commit(5).commit(SIZE)
 
 
 def _claim(stage: Stage, index: int, size: int = SIZE):
@@ -135,8 +136,9 @@ def test_other_numbers_of_accounts(stage: Stage) -> None:
         stage.refused(E.ACCOUNT_COUNT, with_accounts(good, metas))
 
 
-def test_a_commit_that_is_not_ours() -> None:
-    stage = Stage().initialise().commit(5)
+@both_feature_sets
+def test_a_commit_that_is_not_ours(features: str) -> None:
+    stage = Stage(features).initialise().commit(5)
     key = stage.position.commit_address(1)[0]
     _, data, _ = stage.chain.account(key) or pytest.fail("no commit")
     for owner in (SYSTEM, stage.stranger.pubkey()):
@@ -147,8 +149,9 @@ def test_a_commit_that_is_not_ours() -> None:
     stage.refused(E.WRONG_OWNER, with_account(_claim(stage, 0, 5), 0, pubkey=other.commit_address(1)[0]))
 
 
-def test_a_commit_that_is_not_there_or_was_closed() -> None:
-    stage = Stage().initialise().commit(5)
+@both_feature_sets
+def test_a_commit_that_is_not_there_or_was_closed(features: str) -> None:
+    stage = Stage(features).initialise().commit(5)
     stage.refused(E.WRONG_OWNER, stage.position.verify(2, 0, leaf(0), proof(hashes(5), 0)))
     key = stage.position.commit_address(1)[0]
     stage.put(key, b"", stage.program)
@@ -163,8 +166,9 @@ def test_an_account_of_ours_that_is_no_commit(stage: Stage) -> None:
     stage.refused(E.WRONG_DISCRIMINATOR, with_account(_claim(stage, 0), 0, pubkey=stage.position.exchange))
 
 
-def test_a_commit_of_another_length_or_version() -> None:
-    stage = Stage().initialise().commit(5)
+@both_feature_sets
+def test_a_commit_of_another_length_or_version(features: str) -> None:
+    stage = Stage(features).initialise().commit(5)
     key = stage.position.commit_address(1)[0]
     _, data, owner = stage.chain.account(key) or pytest.fail("no commit")
     for changed, error in (
