@@ -14,6 +14,7 @@ from relayer.program.linker.elf import (
     SHN_RESERVED,
     SHN_UNDEF,
     SHT_PROGBITS,
+    STT_FILE,
     STT_FUNC,
     ElfObject,
     Relocation,
@@ -127,7 +128,7 @@ def _symbols_of(source: ElfObject, section: int) -> list[Symbol]:
 def _rodata(source: ElfObject, text_at: int) -> tuple[bytearray, dict[int, int]]:
     """All constants in one piece, and the address of each section that holds some."""
     for symbol in source.symbols:
-        if symbol.section >= SHN_RESERVED and symbol.kind != 4:
+        if symbol.section >= SHN_RESERVED and symbol.kind != STT_FILE:
             raise refuse("mutable_global", symbol.name, "a common or absolute symbol")
     rodata, places = bytearray(NULL_GUARD_BYTES), {}
     for k, section in enumerate(source.sections):
