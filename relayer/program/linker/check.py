@@ -84,8 +84,6 @@ def check_program(image: Image) -> None:
     calls: dict[int, set[int]] = {function.start: set() for function in image.functions}
     for function in image.functions:
         body = [by_offset[at] for at in range(function.start, function.end, 8) if at in by_offset]
-        if not body or body[0].at != function.start:
-            raise refuse("function", function.name, "begins in the middle of an instruction")
         if body[-1].wide and body[-1].at + 16 > function.end:
             raise _refused(image, "function", body[-1], "a constant that two functions share")
         if body[-1].opcode not in (_EXIT, _JUMP):

@@ -35,14 +35,10 @@ def _turned(word: int, bits: int) -> int:
 
 
 NAMES: Final = (
-    "abort",
     "sol_create_program_address",
     "sol_get_rent_sysvar",
     "sol_invoke_signed_c",
     "sol_log_data",
-    "sol_memcmp_",
-    "sol_memcpy_",
-    "sol_memset_",
     "sol_sha256",
     "sol_try_find_program_address",
 )

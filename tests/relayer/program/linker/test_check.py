@@ -79,7 +79,7 @@ def test_one_instruction_that_may_not_be(reason: str, row: tuple[int, int, int, 
 
 
 @pytest.mark.parametrize(
-    "row", [(0x7B, 10, 1, -4096, 0), (0x71, 1, 10, -1, 0), (0x85, 0, 0, 0, SYSCALLS["abort"])]
+    "row", [(0x7B, 10, 1, -4096, 0), (0x71, 1, 10, -1, 0), (0x85, 0, 0, 0, SYSCALLS["sol_sha256"])]
 )
 def test_the_outermost_that_may(row: tuple[int, int, int, int, int]) -> None:
     check_program(_image(ZERO, row, EXIT))
@@ -112,6 +112,26 @@ def test_a_call_leads_to_the_beginning_of_a_function() -> None:
     check_program(_image((0x85, 0, 1, 0, 1), EXIT, ZERO, EXIT, cut=2))
     assert _reason(_image((0x85, 0, 1, 0, 2), EXIT, ZERO, EXIT, cut=2)) == "call"
     assert _reason(_image((0x85, 0, 1, 0, -1), EXIT)) == "recursion"
+
+
+def _chain(length: int, upwards: bool) -> Image:
+    """Functions of one call and an exit, each calling the next one or the one before; the last calls nobody."""
+    rows, functions = b"", []
+    for k in range(length):
+        last = k == (length - 1 if upwards else 0)
+        first = ZERO if last else (0x85, 0, 1, 0, 1 if upwards else -3 & 0xFFFFFFFF)
+        functions.append(Function(f"f{k}", len(rows), len(rows) + 16))
+        rows += b"".join(
+            struct.pack("<BBhI", op, dst | src << 4, off, imm) for op, dst, src, off, imm in (first, EXIT)
+        )
+    return Image(bytes(16), rows, tuple(functions), 0)
+
+
+@pytest.mark.parametrize("upwards", [True, False])
+def test_sixty_calls_in_each_other_are_the_most(upwards: bool) -> None:
+    check_program(_chain(60, upwards))
+    for length in (61, 200, 5_000):
+        assert _reason(_chain(length, upwards)) == "depth"
 
 
 def _loads(chain: LiteSVM, program: bytes) -> bool:
