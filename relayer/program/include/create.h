@@ -21,7 +21,7 @@ typedef struct {
     u64 burn_percent;
 } Rent;
 
-/* An instruction of the system program. What it reads begins at the tag: the words behind it are aligned. */
+/* An instruction of the system program. It reads from the tag on: the words behind that are aligned. */
 typedef struct {
     u32 skipped;
     u32 tag;
@@ -82,8 +82,7 @@ INLINE void call_account(CallAccount *to, Account *from) {
 }
 
 /* One call of the system program on the created account; `data_bytes` counts from the tag. */
-static __attribute__((noinline)) u64 system_call(const Creation *creation, const SystemData *data, u64 data_bytes,
-                                                 u64 with_payer) {
+OUTLINE u64 system_call(const Creation *creation, const SystemData *data, u64 data_bytes, u64 with_payer) {
     CallMeta metas[2];
     CallAccount accounts[2];
     u64 count = 0;
@@ -107,7 +106,7 @@ static __attribute__((noinline)) u64 system_call(const Creation *creation, const
  *
  * Lamports already there count towards the rent; an account that has data or another owner is ALREADY_EXISTS.
  */
-static __attribute__((noinline)) u64 create_account(const Creation *creation, u64 bytes) {
+OUTLINE u64 create_account(const Creation *creation, u64 bytes) {
     Account *created = creation->created;
     TRY(check_program(creation->system, &SYSTEM_PROGRAM));
     if (created->data_bytes != 0 || !key_equal(&created->owner, &SYSTEM_PROGRAM)) {

@@ -9,7 +9,7 @@
 #define LEAF_PREFIX 0x00
 #define NODE_PREFIX 0x01
 
-/* The hash reached so far, right behind the prefix of a node: as a left child it is hashed in one piece with it. */
+/* The hash reached so far, right behind the prefix of a node: a left child is hashed in one piece with it. */
 typedef struct {
     u8 unused[7];
     u8 prefix;
@@ -33,12 +33,12 @@ typedef struct {
 
 /* Check a claim: one hash per level, siblings read where they lie.
  *
- * `apart` is where the paths of this leaf and of the last one differ. Until they meet, the bit of the place says
- * which child a node is. From there on the node is the last of its level: it is a right child where the bit is
- * set, and has no sibling where it is not. Errors: INDEX_OUTSIDE, PROOF_LENGTH (one missing, one to spare),
- * WRONG_ROOT.
+ * `apart` is where the paths of this leaf and of the last one differ. Until they meet, the bit of the place
+ * says which child a node is. From there on the node is the last of its level: it is a right child where the
+ * bit is set, and has no sibling where it is not. Errors: INDEX_OUTSIDE, PROOF_LENGTH (one missing, one to
+ * spare), WRONG_ROOT.
  */
-static __attribute__((noinline)) u64 merkle_check(const Inclusion *claim) {
+OUTLINE u64 merkle_check(const Inclusion *claim) {
     if (claim->index >= claim->size) {
         return INDEX_OUTSIDE;
     }

@@ -9,6 +9,8 @@ typedef long long i64;
 
 /* The target passes at most five arguments by register and has no others: helpers with more are inlined. */
 #define INLINE static inline __attribute__((always_inline))
+/* A function with a frame of its own: one frame holds 4,096 bytes. */
+#define OUTLINE static __attribute__((noinline))
 #define KEY_BYTES 32
 #define HASH_BYTES 32
 

@@ -21,8 +21,8 @@
 #define LEAF_BYTES 112
 #define SHARD_LEAVES (1ULL << 26)
 
-/* Where the Merkle log stands. The log is cut into shards of SHARD_LEAVES, a tree of its own each: `size` counts
- * over all of them (relayer/core/shards.py), `root` is that of the shard in which it ends.
+/* Where the Merkle log stands. The log is cut into shards of SHARD_LEAVES, a tree of its own each: `size`
+ * counts over all of them (relayer/core/shards.py), `root` is that of the shard in which it ends.
  */
 typedef struct {
     u64 size;
@@ -96,7 +96,9 @@ typedef struct {
 } VerifiedEvent;
 
 /* SHA-256 of nothing: the root of the empty log. */
-static const Key EMPTY_ROOT = {{0x141cfc9842c4b0e3ULL, 0x24b96f99c8f4fb9aULL, 0x4c939b64e441ae27ULL, 0x55b852781b9995a4ULL}};
+static const Key EMPTY_ROOT = {
+    {0x141cfc9842c4b0e3ULL, 0x24b96f99c8f4fb9aULL,
+     0x4c939b64e441ae27ULL, 0x55b852781b9995a4ULL}};
 
 static const u8 EXCHANGE_SEED[8] = {'e', 'x', 'c', 'h', 'a', 'n', 'g', 'e'};
 static const u8 COMMIT_SEED[6] = {'c', 'o', 'm', 'm', 'i', 't'};

@@ -15,7 +15,7 @@
  *
  * Accounts: authority (signs, pays), exchange (written), program data of this program, system program.
  */
-static __attribute__((noinline)) u64 initialise(const Input *input) {
+OUTLINE u64 initialise(const Input *input) {
     TRY(check_count(input, 4));
     TRY(check_length(input, sizeof(InitialiseData)));
     const InitialiseData *data = (const InitialiseData *)input->data;
@@ -40,6 +40,11 @@ static __attribute__((noinline)) u64 initialise(const Input *input) {
     key_copy(&event.relayer, &data->relayer);
     event_log(&event, sizeof(event));
     return OK;
+}
+
+/* The account is the relayer's that `initialise` named. */
+INLINE u64 check_relayer(const Account *account, const Exchange *exchange) {
+    return key_equal(&account->key, &exchange->relayer) ? OK : NOT_RELAYER;
 }
 
 /* The batch follows the last one, and its log extends the one in force. */
@@ -69,7 +74,7 @@ INLINE void checkpoint_copy(Checkpoint *to, const Checkpoint *from) {
  *
  * Accounts: relayer (signs, pays), exchange (written), commit (written), system program.
  */
-static __attribute__((noinline)) u64 commit_batch(const Input *input) {
+OUTLINE u64 commit_batch(const Input *input) {
     TRY(check_count(input, 4));
     TRY(check_length(input, sizeof(CommitData)));
     const CommitData *data = (const CommitData *)input->data;
@@ -78,9 +83,7 @@ static __attribute__((noinline)) u64 commit_batch(const Input *input) {
     TRY(check_ours(input->account[1], input->program, EXCHANGE, sizeof(Exchange), LAYOUT_VERSION));
     Exchange *exchange = (Exchange *)input->account[1]->data;
     TRY(check_signer(relayer));
-    if (!key_equal(&relayer->key, &exchange->relayer)) {
-        return NOT_RELAYER;
-    }
+    TRY(check_relayer(relayer, exchange));
     TRY(check_writable(relayer));
     TRY(check_writable(input->account[1]));
     TRY(check_writable(commit));
@@ -114,17 +117,19 @@ static __attribute__((noinline)) u64 commit_batch(const Input *input) {
  * `index` counts in the shard; size and root are the commit's, never the caller's.
  * Accounts: commit.
  */
-static __attribute__((noinline)) u64 verify_fill(const Input *input) {
+OUTLINE u64 verify_fill(const Input *input) {
     TRY(check_count(input, 1));
-    if (input->data_bytes < sizeof(VerifyData) || (input->data_bytes - sizeof(VerifyData)) % HASH_BYTES != 0) {
+    const u64 hashes = input->data_bytes - sizeof(VerifyData);
+    if (input->data_bytes < sizeof(VerifyData) || hashes % HASH_BYTES != 0) {
         return INSTRUCTION_LENGTH;
     }
     const VerifyData *data = (const VerifyData *)input->data;
     TRY(check_ours(input->account[0], input->program, COMMIT, sizeof(Commit), LAYOUT_VERSION));
     const Commit *commit = (const Commit *)input->account[0]->data;
-    const u64 count = (input->data_bytes - sizeof(VerifyData)) / HASH_BYTES;
+    const u64 count = hashes / HASH_BYTES;
     const u64 size = leaves_of_shard(commit->log.size);
-    const Inclusion claim = {data->leaf, LEAF_BYTES, data->index, size, data->proof, count, &commit->log.root};
+    const Key *root = &commit->log.root;
+    const Inclusion claim = {data->leaf, LEAF_BYTES, data->index, size, data->proof, count, root};
     TRY(merkle_check(&claim));
     const VerifiedEvent event = {FILL_VERIFIED, commit->batch, data->index};
     event_log(&event, sizeof(event));

@@ -98,7 +98,7 @@ def test_discriminators_are_anchors() -> None:
 
 
 def test_numbers_that_both_sides_know() -> None:
-    (words,) = re.findall(r"EMPTY_ROOT = \{\{(.*?)\}\}", ACCOUNTS, re.DOTALL)
+    (words,) = re.findall(r"EMPTY_ROOT = \{\s*\{(.*?)\}\}", ACCOUNTS, re.DOTALL)
     found = [int(word, 16) for word in re.findall(r"0x([0-9a-f]{16})ULL", words)]
     assert struct.pack("<4Q", *found) == EMPTY_ROOT
     assert re.findall(r"#define LEAF_BYTES (\d+)", ACCOUNTS) == [str(LEAF_BYTES)]
