@@ -102,7 +102,7 @@ OUTLINE u64 system_call(const Creation *creation, const SystemData *data, u64 da
     return sol_invoke_signed_c(&call, accounts, count, creation->seeds, 1);
 }
 
-/* Create `created`, owned by `program`, of `bytes` zeros, paid by `payer`. Its address must have been checked.
+/* Create `created`, owned by `program`, of `bytes` zeros, paid by `payer`. Check its address before.
  *
  * Lamports already there count towards the rent; an account that has data or another owner is ALREADY_EXISTS.
  */
