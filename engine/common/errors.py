@@ -299,3 +299,9 @@ class PayloadInvalid(GodarkError):
     """A memo read back from the chain is not one of ours."""
 
     code = "payload_invalid"
+
+
+class LinkError(GodarkError):
+    """An object cannot become a program of the chain. Its context: `reason`, one word, and `place` in the code."""
+
+    code = "link"
