@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import struct
 
 import pytest
 from solders.instruction import AccountMeta
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.rent import Rent
 from solders.system_program import ID as SYSTEM
@@ -136,6 +138,12 @@ class TestInitialiseRefuses:
         lamports, data, owner = fresh.chain.account(key) or pytest.fail("no program data")
         fresh.put(key, data[:12] + b"\0" + data[13:], owner, lamports)
         fresh.refused(E.NOT_AUTHORITY, self._good(fresh), fresh.authority)
+
+    def test_program_data_without_room_for_an_authority(self, fresh: Stage) -> None:
+        key = program_data(fresh.program)
+        lamports, data, owner = fresh.chain.account(key) or pytest.fail("no program data")
+        fresh.put(key, data[:44], owner, lamports)
+        fresh.refused(E.WRONG_ACCOUNT_LENGTH, self._good(fresh), fresh.authority)
 
     def test_the_program_data_of_another_program(self, fresh: Stage) -> None:
         other = fresh.chain.deploy(PROGRAM.read_bytes(), b"other", fresh.stranger)
@@ -291,6 +299,23 @@ class TestCommitRefuses:
 @pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\0" * 8, discriminator("global:initialize")])
 def test_no_instruction_of_ours(stage: Stage, data: bytes) -> None:
     stage.refused(E.UNKNOWN_INSTRUCTION, with_data(stage.next_commit(9), data), stage.relayer)
+
+
+def _key_of(name: bytes) -> bytes:
+    """The id of a program deployed under a name."""
+    return bytes(Keypair.from_seed(hashlib.sha256(name).digest()).pubkey())
+
+
+@pytest.mark.parametrize("length", [0, 7])
+def test_a_discriminator_that_the_program_id_goes_on(fresh: Stage, length: int) -> None:
+    """What lies behind the data is not read: a program whose id goes on where the data end."""
+    chain = fresh.chain
+    wanted = discriminator("global:commit_batch")
+    names = (b"program %d" % k for k in range(10_000))
+    name = next(n for n in names if _key_of(n)[0] == wanted[7])
+    program = Position(chain.deploy(PROGRAM.read_bytes(), name))
+    good = program.commit(fresh.relayer.pubkey(), 1, Checkpoint(), Checkpoint())
+    fresh.refused(E.UNKNOWN_INSTRUCTION, with_data(good, wanted[:length]), fresh.relayer)
 
 
 def test_every_bit_of_a_discriminator(stage: Stage) -> None:
