@@ -18,6 +18,7 @@ TINY: dict[str, dict[str, Any]] = {
     "failover": {"takeovers": 1, "positions": 4_000},
     "margin": {"scale": 50_000},
     "merkle": {"scale": 512},
+    "onchain": {},
     "pricing": {"scale": 256},
     "programs": {"transactions": 4},
     "publishing": {"scale": 512},
