@@ -28,6 +28,7 @@ PART = 440
 LAST = 60
 """So many frames are left for whoever takes over."""
 CI_SHARE = 20
+MISSED_MOST = 12
 
 
 def _settings(place: Path) -> Settings:
@@ -85,7 +86,7 @@ def _run(nursery: Nursery, place: Path, shim: dict[str, object]) -> tuple[End, i
     else:
         _follow(settings, driver, standby)
     assert not engine.ended(), engine.said()
-    if "log" in shim:
+    if "at" not in shim:
         # A snapshot is there before the standby has looked at what it makes superfluous.
         harness.wait_for(lambda: _first(settings) > 0)
     first = _first(settings)
@@ -121,6 +122,11 @@ def _judge(end: End, do: str) -> None:
         assert any(word in end.said for word in told) or end.faults, end
 
 
+def _calls(log: Path) -> list[Kind]:
+    """The standby's calls, in order; what it sent is none."""
+    return [record.kind for record in read_log(log, failed=True) if record.kind != Kind.SENT]
+
+
 @pytest.mark.parametrize("share", [CI_SHARE, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_call_of_the_standby_fails(shimmed: Nursery, place: Path, share: int) -> None:
     """share: only every so-manieth call, in one way after the other; 1: each in every way."""
@@ -128,9 +134,9 @@ def test_every_call_of_the_standby_fails(shimmed: Nursery, place: Path, share: i
     with harness.scratch() as inside:
         end, first = _run(shimmed, inside, {"log": log})
     assert end.status is None and first > 0, "it took over, and had let go of a segment"
-    kinds = [record.kind for record in read_log(log, failed=True) if record.kind != Kind.SENT]
+    kinds = _calls(log)
     assert {Kind.WRITE, Kind.SYNC, Kind.RENAME, Kind.TRUNCATE, Kind.UNLINK} <= set(kinds) and len(kinds) > 100
-    tried = dict.fromkeys(kinds, 0)
+    tried, missed = dict.fromkeys(kinds, 0), 0
     for at, kind in enumerate(kinds, 1):
         # The rare kinds are where things are decided: none of them is left out.
         if at % share and kinds.count(kind) > 12:
@@ -139,7 +145,14 @@ def test_every_call_of_the_standby_fails(shimmed: Nursery, place: Path, share: i
         tried[kind] += 1
         for do in ways if share == 1 else [ways[tried[kind] % len(ways)]]:
             with harness.scratch() as inside:
+                told = inside / "calls.log"
                 try:
-                    _judge(_run(shimmed, inside, {"at": at, "do": do})[0], do)
+                    end, _ = _run(shimmed, inside, {"at": at, "do": do, "log": told})
+                    if end.status is None and len(_calls(told)) < at:
+                        missed += 1
+                    else:
+                        _judge(end, do)
                 except Exception as error:
                     raise AssertionError(f"call {at} of {len(kinds)}, {kind.name}, {do}") from error
+    # In how many groups the rest comes is not the same each time: the last calls may not come about.
+    assert missed <= MISSED_MOST
