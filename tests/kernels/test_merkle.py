@@ -205,10 +205,10 @@ def test_an_append_makes_the_nodes_it_completes_and_writes_nothing_else(
 
 @pytest.mark.parametrize("size", [1, 5, 16, 21, 31, 32])
 def test_an_append_needs_the_open_pairs_alone_and_leaves_what_lies_before_them(size: int) -> None:
-    """A log that is resumed from its edge holds nothing else."""
+    """Whatever stands in place of complete pairs is neither read nor written: they are done with."""
     capacity, leaves = 64, [row.tobytes() for row in hashes_of(40)]
 
-    def resumed(count: int) -> np.ndarray:
+    def of_open_pairs(count: int) -> np.ndarray:
         log = np.frombuffer(nodes_of(leaves[:count], capacity), np.int64).copy()
         rows = log.view(np.uint8).reshape(-1, 32)
         for level in range(capacity.bit_length()):
@@ -216,10 +216,10 @@ def test_an_append_needs_the_open_pairs_alone_and_leaves_what_lies_before_them(s
             rows[start : start + (size >> (level + 1) << 1)] = GUARD_HASH[0]
         return log
 
-    log = resumed(size)
+    log = of_open_pairs(size)
     log[size * HASH_WORDS : 40 * HASH_WORDS] = np.frombuffer(b"".join(leaves[size:]), np.int64)
     append_hashes(log, capacity, size, 40 - size, np.zeros(SCRATCH_WORDS, np.int64), int(HashPath.PORTABLE))
-    assert log.tobytes() == resumed(40).tobytes()
+    assert log.tobytes() == of_open_pairs(40).tobytes()
 
 
 @pytest.mark.parametrize("path", PATHS)
